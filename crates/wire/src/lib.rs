@@ -1,1 +1,9 @@
-//! placeholder
+//! Bytes to typed messages and back, for every protocol Muster speaks; as server and as client.
+//!
+//! Pure: no sockets, clock, files or random source, and no knowledge of the domain. What a message means
+//! is the business of the protocol modules of the server.
+
+pub mod admin;
+pub mod secret;
+
+pub use secret::{Secret, SecretBytes};
