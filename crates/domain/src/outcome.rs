@@ -1,0 +1,57 @@
+//! What comes of a request.
+
+use crate::credentials::Basic;
+use crate::{DeviceKey, Generation, Refusal, Secret, TenantId};
+
+/// The answer to a request, in no protocol's words.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Come in; this is what you hold.
+    Granted(Grant),
+    /// No, and why.
+    Refused(Refusal),
+}
+
+/// Everything the reply carries. Given out only after the record of it is synced.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// The device in the registry.
+    pub device: DeviceKey,
+    /// Its name; the server's own where the device brought none.
+    pub name: String,
+    /// The credentials it holds from now on.
+    pub held: Held,
+}
+
+/// Credentials as their holder gets them.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// A token.
+    Token(Secret),
+    /// MQTT client id, user name and password.
+    Basic(Basic),
+}
+
+/// A grant that is decided but not yet recorded.
+#[derive(Clone, Debug)]
+pub struct Promise {
+    /// The device in the registry.
+    pub device: DeviceKey,
+    /// The tenant it belongs to.
+    pub tenant: TenantId,
+    /// The generation of its credential.
+    pub generation: Generation,
+    /// Its name.
+    pub name: String,
+    /// What the device chose; `None` where the server derives a token when it delivers.
+    pub chosen: Option<Held>,
+}
+
+impl Promise {
+    /// Keeps the promise; `derive` makes the token of a device that chose nothing.
+    pub fn keep(self, derive: impl FnOnce(TenantId, DeviceKey, Generation) -> Secret) -> Grant {
+        let held =
+            self.chosen.unwrap_or_else(|| Held::Token(derive(self.tenant, self.device, self.generation)));
+        Grant { device: self.device, name: self.name, held }
+    }
+}

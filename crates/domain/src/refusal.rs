@@ -1,0 +1,194 @@
+//! The one vocabulary of "no". Every protocol translates it; nothing else says no to a device.
+
+/// What sort of no it is: decides what a device may see of it and whether asking again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The message itself is wrong.
+    Malformed,
+    /// Nothing has been proven; the answer must not teach anything.
+    Unproven,
+    /// Proven, but not allowed.
+    Forbidden,
+    /// Proven and allowed, but what it names is not there.
+    NotFound,
+    /// It collides with what is there already.
+    Conflict,
+    /// Too often.
+    TooMany,
+    /// Not now; the same request may succeed later.
+    Unavailable,
+    /// Our fault.
+    Internal,
+}
+
+macro_rules! refusals {
+    ($($name:ident, $code:literal, $kind:ident, $sentence:literal, $hint:literal;)*) => {
+        /// Why a device was told no. The sentence and the hint are for the operator; what the device
+        /// sees of it is its protocol's business.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Refusal {
+            $(#[doc = $sentence] $name,)*
+        }
+
+        impl Refusal {
+            /// Every refusal there is, in the order of the manual.
+            pub const ALL: &'static [Refusal] = &[$(Refusal::$name,)*];
+
+            /// The stable word for it, in journals, metrics and answers to operators.
+            pub fn code(self) -> &'static str {
+                match self { $(Refusal::$name => $code,)* }
+            }
+
+            /// What sort of no it is.
+            pub fn kind(self) -> Kind {
+                match self { $(Refusal::$name => Kind::$kind,)* }
+            }
+
+            /// What happened, for the operator.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Refusal::$name => $sentence,)* }
+            }
+
+            /// What to try, for the operator.
+            pub fn hint(self) -> &'static str {
+                match self { $(Refusal::$name => $hint,)* }
+            }
+        }
+    };
+}
+
+refusals! {
+    RequestMalformed, "request-malformed", Malformed,
+        "The request could not be read.",
+        "Compare what the device sends with the protocol's page in the manual.";
+    EvidenceMissing, "evidence-missing", Unproven,
+        "The request names no provision key or carries no provision secret.",
+        "Put the profile's provision key and secret into the device: muster profile show PROFILE.";
+    ProfileUnknown, "profile-unknown", Unproven,
+        "No profile has the provision key that was offered.",
+        "Compare the device's provision key with: muster profile list.";
+    ProofInvalid, "proof-invalid", Unproven,
+        "The provision key is right, the provision secret is not.",
+        "Correct the device's secret, or make a new one: muster profile set PROFILE --rotate-secret.";
+    ProvisioningDisabled, "provisioning-disabled", Unproven,
+        "The profile's strategy is `disabled`.",
+        "Let devices in: muster profile set PROFILE --strategy create-new.";
+    TooManyAttempts, "too-many-attempts", TooMany,
+        "Too many unproven attempts came from this source.",
+        "Correct the key or secret of the devices behind that address; the limit refills by itself.";
+    SecretExpired, "secret-expired", Forbidden,
+        "The group secret has expired.",
+        "Set a later expiry or rotate it: muster profile set PROFILE --secret-expires DATE.";
+    SourceNotAllowed, "source-not-allowed", Forbidden,
+        "The source address is outside the networks of the group secret.",
+        "Add the network: muster profile set PROFILE --networks CIDR,CIDR.";
+    NameNotAllowed, "name-not-allowed", Forbidden,
+        "The registration id does not match the name pattern of the group secret.",
+        "Correct the device's name or the pattern: muster profile set PROFILE --name-pattern REGEX.";
+    UsesExhausted, "uses-exhausted", Forbidden,
+        "The group secret has no uses left.",
+        "Allow more: muster profile set PROFILE --uses N.";
+    NameBlank, "name-blank", Malformed,
+        "The registration id consists of blanks only.",
+        "Give the device a name, or leave the name out and let the server make one.";
+    NameTooLong, "name-too-long", Malformed,
+        "The registration id is longer than 255 characters.",
+        "Shorten the device's name.";
+    NameMalformed, "name-malformed", Malformed,
+        "The registration id holds markup, a template or U+0000.",
+        "Use plain text as the device's name.";
+    NameMissing, "name-missing", Malformed,
+        "The profile admits expected devices only, and the request names none.",
+        "Let the device send its name.";
+    DeviceUnknown, "device-unknown", NotFound,
+        "The profile admits expected devices only, and this one is not expected.",
+        "Announce it: muster device add NAME --profile PROFILE.";
+    DeviceOfOtherProfile, "device-of-other-profile", NotFound,
+        "The device is expected under another profile.",
+        "Give the device the key of its own profile, or delete and add it under this one.";
+    DeviceExists, "device-exists", Conflict,
+        "A device with this name exists already.",
+        "Use unique names, delete the old device, or choose a re-provisioning policy: muster profile set PROFILE --reprovision return-existing.";
+    AlreadyProvisioned, "already-provisioned", Conflict,
+        "The device is provisioned already.",
+        "Delete it and let it come anew, or choose a re-provisioning policy: muster profile set PROFILE --reprovision rotate.";
+    DeviceDisabled, "device-disabled", Forbidden,
+        "The device is disabled.",
+        "Let it in again: muster device enable NAME.";
+    CredentialsInUse, "credentials-in-use", Conflict,
+        "The credentials that the device chose belong to another device.",
+        "Let the device choose others, or let the server make them.";
+    CredentialsInUseElsewhere, "credentials-in-use-elsewhere", Conflict,
+        "The credentials that the device chose belong to a device of another tenant.",
+        "Let the device choose others, or let the server make them.";
+    CredentialsTypeUnknown, "credentials-type-unknown", Malformed,
+        "The request asks for a type of credentials that does not exist.",
+        "Use ACCESS_TOKEN, MQTT_BASIC or X509_CERTIFICATE.";
+    CredentialsIncomplete, "credentials-incomplete", Malformed,
+        "The request brings credentials of its own, but not those of the type it asks for.",
+        "Send `token` for ACCESS_TOKEN, `clientId` or `username` for MQTT_BASIC.";
+    CredentialsMalformed, "credentials-malformed", Malformed,
+        "The credentials that the device chose are too long or hold control characters.",
+        "At most 255 characters for token, client id and user name, 1024 for the password.";
+    BasicIdentityMissing, "basic-identity-missing", Malformed,
+        "MQTT basic credentials need a client id or a user name.",
+        "Let the device send `clientId`, `username` or both.";
+    BasicPasswordWithoutUser, "basic-password-without-user", Malformed,
+        "MQTT basic credentials with a client id and a password need a user name too.",
+        "Let the device send `username` as well, or leave the password out.";
+    X509Unsupported, "x509-unsupported", Malformed,
+        "The device chose X.509 credentials, which this server does not take yet.",
+        "Let the device use a token or MQTT basic credentials.";
+    Lwm2mUnsupported, "lwm2m-unsupported", Malformed,
+        "The device chose LwM2M credentials, which this server does not take.",
+        "Let the device use a token or MQTT basic credentials.";
+    CredentialsUnknown, "credentials-unknown", Unproven,
+        "Nobody holds the credentials that were offered.",
+        "Provision the device anew, or look for its state: muster device show NAME.";
+    QueueFull, "queue-full", Unavailable,
+        "More requests are waiting than the server takes on.",
+        "Devices try again by themselves; watch muster_queue_depth.";
+    DeadlinePassed, "deadline-passed", Unavailable,
+        "The answer was not ready within the protocol's patience.",
+        "Devices try again by themselves; look at the disk's speed and the load.";
+    StorageFull, "storage-full", Unavailable,
+        "The disk is full; nothing can be recorded.",
+        "Make room in the data directory's file system; service resumes by itself.";
+    StoreUnavailable, "store-unavailable", Unavailable,
+        "The database did not take the record.",
+        "Look into the server's log for the database's own words.";
+    SecretUnreadable, "secret-unreadable", Internal,
+        "A sealed secret is missing or does not open with the keys at hand.",
+        "Restore secrets.db and the key-encryption key that belong together.";
+    ShuttingDown, "shutting-down", Unavailable,
+        "The server is stopping.",
+        "Devices try again by themselves.";
+    Internal, "internal", Internal,
+        "The server failed.",
+        "Look into the server's log; this is worth a report.";
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.sentence())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_code_is_stable_kebab_case_and_stands_once() {
+        let codes: HashSet<_> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+        assert_eq!(codes.len(), Refusal::ALL.len());
+        assert!(
+            codes
+                .iter()
+                .all(|code| code.chars().all(|c| c == '-' || c.is_ascii_lowercase() || c.is_ascii_digit()))
+        );
+    }
+}
