@@ -17,12 +17,10 @@ pub struct Trust {
 /// A claim whose evidence has been checked. Only [`attest`] makes one, so nothing behind it can forget to check.
 #[derive(Debug)]
 pub struct Attested {
+    request: Request,
     name: Option<Name>,
     profile: Arc<Profile>,
     secret: SecretId,
-    wish: Wish,
-    gateway: bool,
-    origin: Origin,
 }
 
 impl Attested {
@@ -38,22 +36,36 @@ impl Attested {
 
     /// The credentials it would like to have.
     pub fn wish(&self) -> &Wish {
-        &self.wish
+        &self.request.wish
     }
 
     /// Whether it says that it speaks for other devices.
     pub fn gateway(&self) -> bool {
-        self.gateway
+        self.request.gateway
     }
 
     /// Where the request came from.
     pub fn origin(&self) -> Origin {
-        self.origin
+        self.request.origin
     }
 
     /// The group secret that proved it, as the profile had it when it was attested.
     pub fn secret(&self) -> Option<&GroupSecret> {
         self.profile.secrets.iter().find(|secret| secret.id == self.secret)
+    }
+
+    /// The provision key under which it came.
+    pub fn provision_key(&self) -> &str {
+        let Evidence::GroupSecret { key, .. } = &self.request.evidence;
+        key
+    }
+
+    /// Checks the same evidence once more, after the profile has changed.
+    ///
+    /// # Errors
+    /// As [`attest`].
+    pub fn renew(self, trust: &Trust) -> Result<Attested, Refusal> {
+        attest(self.request, trust)
     }
 }
 
@@ -69,9 +81,7 @@ pub fn attest(request: Request, trust: &Trust) -> Result<Attested, Refusal> {
         name: Name::from_device(request.claim.registration_id.as_deref())?,
         profile: Arc::clone(profile),
         secret,
-        wish: request.wish,
-        gateway: request.gateway,
-        origin: request.origin,
+        request,
     })
 }
 
