@@ -4,6 +4,7 @@
 //! is the business of the protocol modules of the server.
 
 pub mod admin;
+pub mod mqtt;
 pub mod secret;
 
 pub use secret::{Secret, SecretBytes};
