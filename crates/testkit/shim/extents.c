@@ -18,7 +18,7 @@ void extents_add(struct extents *set, struct extent more) {
     }
     if (set->len == set->cap) {
         if (set->len >= MERGE_AT) extents_merge(set);
-        if (set->len * 2 > set->cap) {
+        if (set->len * 2 >= set->cap) {
             set->cap = set->cap ? set->cap * 2 : 64;
             set->at = realloc(set->at, set->cap * sizeof *set->at);
             if (!set->at) abort();

@@ -59,6 +59,9 @@ struct node {
     struct entries durable;
 };
 
+/* Ours alone: the program below which we stand may have the same names. */
+#pragma GCC visibility push(hidden)
+
 /* power_cut.c: the state of the disk */
 extern bool active;
 extern struct node *root;
@@ -87,5 +90,7 @@ extern uint64_t seed;
 void land(struct node *node);
 void write_recovered(void);
 uint64_t chance(uint64_t what, uint64_t which);
+
+#pragma GCC visibility pop
 
 #endif

@@ -240,7 +240,10 @@ mod tests {
         assert_eq!(http.read_to_end().unwrap(), b"");
         drop(http);
         let received = String::from_utf8(received.join().unwrap()).unwrap();
-        assert!(received.contains("Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}GET /b HTTP/1.1\r\n"));
+        assert!(
+            received
+                .contains("Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}GET /b HTTP/1.1\r\n")
+        );
     }
 
     #[test]

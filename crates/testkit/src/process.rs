@@ -122,7 +122,12 @@ impl Process {
     /// Both outputs so far, in the order of their arrival: for the message of a failed test.
     #[must_use]
     pub fn transcript(&self) -> String {
-        self.output.lock().lines.iter().map(|(from, line)| format!("{}: {line}\n", from.file_name())).collect()
+        self.output
+            .lock()
+            .lines
+            .iter()
+            .map(|(from, line)| format!("{}: {line}\n", from.file_name()))
+            .collect()
     }
 
     /// The first line of either output that matches, waiting for it if it has not come yet.

@@ -48,7 +48,8 @@ fn build(folder: &Path, library: &Path) -> Result<()> {
     }
     let mut cc = Command::new("cc");
     cc.current_dir(workshop.path()).args(["-O2", "-U_FORTIFY_SOURCE", "-shared", "-fPIC", "-pthread"]);
-    cc.args(["-o", "built.so"]).args(SOURCES.iter().map(|(name, _)| name).filter(|name| name.ends_with(".c")));
+    cc.args(["-o", "built.so"])
+        .args(SOURCES.iter().map(|(name, _)| name).filter(|name| name.ends_with(".c")));
     crate::run(&mut cc)?;
     Ok(fs::rename(workshop.path().join("built.so"), library)?)
 }
