@@ -746,7 +746,9 @@ mod tests {
             serde_json::from_str(r#"{"name":"p","strategy":"check-pre-provisioned"}"#).unwrap();
         assert_eq!(create.strategy, Strategy::CheckPreProvisioned);
         assert_eq!(create.limits, SecretLimits::default());
-        assert!(serde_json::from_str::<ProfileCreate>(r#"{"name":"p","strategy":"disabled","x":1}"#).is_err());
+        assert!(
+            serde_json::from_str::<ProfileCreate>(r#"{"name":"p","strategy":"disabled","x":1}"#).is_err()
+        );
     }
 
     #[test]

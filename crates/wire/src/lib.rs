@@ -4,7 +4,9 @@
 //! is the business of the protocol modules of the server.
 
 pub mod admin;
+mod json;
 pub mod mqtt;
 pub mod secret;
+pub mod thingsboard;
 
 pub use secret::{Secret, SecretBytes};
