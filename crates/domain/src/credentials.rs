@@ -214,7 +214,7 @@ pub(crate) mod tests {
 
     impl CredentialKeys for Glass {
         fn verifier(&self, text: &str) -> Verifier {
-            let mut bytes = [0; 32];
+            let mut bytes = [0_u8; 32];
             for (at, byte) in text.bytes().enumerate() {
                 bytes[at % 32] = bytes[at % 32].wrapping_mul(31) ^ byte;
             }

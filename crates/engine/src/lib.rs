@@ -1,1 +1,179 @@
-//! placeholder
+//! Decisions made to happen: batches, throttling, time.
+//!
+//! Three faces look outwards. [`Provisioner`] carries one request of a device from its evidence to the synced
+//! record. [`DeviceAuth`] says who holds given credentials. [`Hub`] takes what connected devices tell.
+//! Operators have a face of their own, the [`Registry`].
+
+mod attempts;
+mod batch;
+mod device_auth;
+mod hub;
+mod keeper;
+mod metrics;
+pub mod ports;
+mod profiles;
+mod provisioner;
+mod queue;
+mod throttle;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use store::Store;
+
+pub use device_auth::{Connected, DeviceAuth};
+pub use hub::{Hub, NewSample};
+pub use ports::{Clock, Farewell, Ports, Sessions};
+pub use provisioner::Provisioner;
+pub use throttle::{BucketKey, Rate, Throttle};
+
+use batch::{Batcher, Job};
+use hub::Post;
+use provisioner::Shared;
+use queue::Message;
+
+/// How much the engine takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Most requests that wait for their decision; beyond it devices are told to try again.
+    pub queue: usize,
+    /// Most telemetry posts that wait for their write.
+    pub telemetry_queue: usize,
+    /// How long a device waits for its answer.
+    pub patience: Duration,
+    /// How many unproven attempts a source may make.
+    pub unproven: Rate,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            queue: 4096,
+            telemetry_queue: 4096,
+            patience: Duration::from_secs(10),
+            unproven: Rate::default(),
+        }
+    }
+}
+
+/// The faces, and the threads behind them.
+pub struct Engine {
+    /// Provisions devices.
+    pub provisioner: Provisioner,
+    /// Recognises devices.
+    pub device_auth: DeviceAuth,
+    /// Takes what devices tell.
+    pub hub: Hub,
+    shared: Arc<Shared>,
+    work: Mutex<Option<Work>>,
+}
+
+/// What has to be ended.
+struct Work {
+    requests: SyncSender<Message<Box<Job>>>,
+    posts: SyncSender<Message<Post>>,
+    writers: Vec<JoinHandle<()>>,
+    keepers: Vec<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Engine {
+    /// Starts the threads over an open store.
+    ///
+    /// # Errors
+    /// Where a thread cannot be started.
+    pub fn start(store: Store, settings: Settings, ports: &Ports) -> std::io::Result<Engine> {
+        let shared = Arc::new(Shared {
+            store,
+            clock: Arc::clone(&ports.clock),
+            profiles: profiles::ProfileCache::default(),
+            throttle: Throttle::new(settings.unproven),
+            attempts: attempts::Attempts::default(),
+            metrics: metrics::Metrics::new(),
+        });
+        let (requests, request_inbox) = sync_channel(settings.queue);
+        let (posts, post_inbox) = sync_channel(settings.telemetry_queue);
+        let work = Work {
+            writers: vec![
+                batcher(&shared, &settings, ports, request_inbox)?,
+                telemetry_writer(&shared, post_inbox)?,
+            ],
+            keepers: vec![
+                keeper("attempts", &shared, keeper::journal_attempts)?,
+                keeper("maintenance", &shared, keeper::maintain)?,
+            ],
+            requests: requests.clone(),
+            posts: posts.clone(),
+        };
+        Ok(Engine {
+            provisioner: Provisioner::new(Arc::clone(&shared), requests, settings.patience),
+            device_auth: DeviceAuth::new(Arc::clone(&shared)),
+            hub: Hub::new(Arc::clone(&shared), posts, settings.patience),
+            shared,
+            work: Mutex::new(Some(work)),
+        })
+    }
+
+    /// Tells the device path that profiles have changed.
+    pub fn profiles_changed(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move || shared.profiles.clear())
+    }
+
+    /// Finishes what waits, journals the last attempts and ends the threads. Blocks; a second call does nothing.
+    pub fn stop(&self) {
+        let Some(work) = self.work.lock().take() else { return };
+        // A thread that has ended already has nothing left to finish.
+        let _ = work.requests.send(Message::Stop);
+        let _ = work.posts.send(Message::Stop);
+        join(work.writers);
+        join(work.keepers.into_iter().map(|(_, thread)| thread).collect());
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the engine ended in a panic");
+        }
+    }
+}
+
+fn batcher(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    ports: &Ports,
+    inbox: Receiver<Message<Box<Job>>>,
+) -> std::io::Result<JoinHandle<()>> {
+    let patience_ms = u64::try_from(settings.patience.as_millis()).unwrap_or(u64::MAX);
+    let batcher =
+        Batcher::new(Arc::clone(shared), Arc::clone(&ports.sessions), (ports.entropy)(), patience_ms);
+    spawn("provisioning", move || batcher.run(&inbox))
+}
+
+fn telemetry_writer(shared: &Arc<Shared>, inbox: Receiver<Message<Post>>) -> std::io::Result<JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    spawn("telemetry", move || hub::run(&shared, &inbox))
+}
+
+fn keeper(
+    name: &str,
+    shared: &Arc<Shared>,
+    run: fn(&Arc<Shared>, &Receiver<()>),
+) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped) = channel();
+    let shared = Arc::clone(shared);
+    Ok((stop, spawn(name, move || run(&shared, &stopped))?))
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+}

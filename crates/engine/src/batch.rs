@@ -1,0 +1,276 @@
+//! Waiting requests become one read, many decisions, one write.
+//!
+//! One thread decides for everyone, so what it reads it need not lock. Of several requests for one name the
+//! first goes on; the others are decided again in the next batch, against the facts after its commit. So is
+//! who lost a race against another server: it joins the next batch and never makes one of its own.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use domain::attestation::Trust;
+use domain::{
+    Attested, Decision, DeviceKey, DeviceRecord, Entropy, Facts, Outcome, Promise, Provision, Refusal, SecretId,
+    TenantId, Timestamp, decide,
+};
+use store::{Entry, Lost, StoreError};
+use tokio::sync::oneshot;
+
+use crate::attempts::Attempt;
+use crate::ports::{Farewell, Sessions};
+use crate::provisioner::Shared;
+use crate::queue::{self, Message};
+
+/// Most requests that are decided together.
+pub(crate) const MOST_IN_BATCH: usize = 512;
+/// Device keys reserved at once; a restart leaves the rest of a block unused.
+const KEY_BLOCK: u64 = 1 << 16;
+
+/// A request that has proven itself and waits for its decision.
+pub(crate) struct Job {
+    pub(crate) attested: Attested,
+    pub(crate) reply: oneshot::Sender<Outcome>,
+    pub(crate) asked_at: Timestamp,
+}
+
+/// The thread that decides and records.
+pub(crate) struct Batcher {
+    shared: Arc<Shared>,
+    sessions: Arc<dyn Sessions>,
+    entropy: Box<dyn Entropy + Send>,
+    keys: Range<u64>,
+    patience_ms: u64,
+}
+
+/// A decision that waits for its record.
+struct Ready {
+    job: Box<Job>,
+    provision: Box<Provision>,
+}
+
+impl Batcher {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        sessions: Arc<dyn Sessions>,
+        entropy: Box<dyn Entropy + Send>,
+        patience_ms: u64,
+    ) -> Batcher {
+        Batcher { shared, sessions, entropy, keys: 0..0, patience_ms }
+    }
+
+    /// Works until it is told to stop, then finishes what waits.
+    pub(crate) fn run(mut self, inbox: &Receiver<Message<Box<Job>>>) {
+        let mut waiting = Vec::with_capacity(MOST_IN_BATCH);
+        let mut stopping = false;
+        loop {
+            stopping |= queue::fill(&mut waiting, inbox, MOST_IN_BATCH, stopping);
+            if waiting.is_empty() && stopping {
+                return;
+            }
+            waiting = self.batch_or_refuse(waiting);
+        }
+    }
+
+    /// A panic costs its batch an answer, not the server its only decider.
+    fn batch_or_refuse(&mut self, waiting: Vec<Box<Job>>) -> Vec<Box<Job>> {
+        catch_unwind(AssertUnwindSafe(|| self.batch(waiting))).unwrap_or_else(|_| {
+            tracing::error!("a batch of requests failed; its devices are told to try again");
+            Vec::new()
+        })
+    }
+
+    /// Carries one batch out and returns who has to come again.
+    fn batch(&mut self, waiting: Vec<Box<Job>>) -> Vec<Box<Job>> {
+        let now = self.shared.clock.now();
+        self.shared.metrics.batch(waiting.len());
+        let (jobs, mut again) = self.one_for_each_name(waiting, now);
+        let facts = match self.facts(&jobs) {
+            Ok(facts) => facts,
+            Err(error) => {
+                self.refuse_all(jobs, &error);
+                return again;
+            }
+        };
+        let ready = self.decide_all(jobs, facts, now);
+        self.record(ready, now, &mut again);
+        again
+    }
+
+    /// The first of each name goes on; who waited beyond its patience is not decided any more.
+    fn one_for_each_name(&self, waiting: Vec<Box<Job>>, now: Timestamp) -> (Vec<Box<Job>>, Vec<Box<Job>>) {
+        let mut names: HashSet<(TenantId, String)> = HashSet::with_capacity(waiting.len());
+        let mut first = Vec::with_capacity(waiting.len());
+        let mut again = Vec::new();
+        for job in waiting {
+            if now.since_ms(job.asked_at) > self.patience_ms || job.reply.is_closed() {
+                self.refuse(job, Refusal::DeadlinePassed);
+            } else if job.name_key().is_none_or(|(tenant, name)| names.insert((tenant, name.to_owned()))) {
+                first.push(job);
+            } else {
+                again.push(job);
+            }
+        }
+        (first, again)
+    }
+
+    /// One read for all names, one for all counters, a key for each.
+    fn facts(&mut self, jobs: &[Box<Job>]) -> Result<Vec<Facts>, StoreError> {
+        let names: Vec<(TenantId, &str)> = jobs.iter().filter_map(|job| job.name_key()).collect();
+        let mut found = self.shared.store.gather(&names)?.into_iter();
+        let uses = self.uses_left(jobs)?;
+        jobs.iter()
+            .map(|job| {
+                let device: Option<DeviceRecord> = job.name_key().and_then(|_| found.next().flatten());
+                let limited = job.limited_secret().and_then(|secret| uses.get(&secret).copied().flatten());
+                Ok(Facts { device, fresh_key: self.fresh_key()?, uses_left: limited })
+            })
+            .collect()
+    }
+
+    fn uses_left(&self, jobs: &[Box<Job>]) -> Result<HashMap<SecretId, Option<u64>>, StoreError> {
+        let limited: HashSet<SecretId> = jobs.iter().filter_map(|job| job.limited_secret()).collect();
+        if limited.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let limited: Vec<SecretId> = limited.into_iter().collect();
+        Ok(limited.iter().copied().zip(self.shared.store.uses_left(&limited)?).collect())
+    }
+
+    fn fresh_key(&mut self) -> Result<DeviceKey, StoreError> {
+        if let Some(key) = self.keys.next() {
+            return Ok(DeviceKey(key));
+        }
+        self.keys = self.shared.store.reserve_device_keys(KEY_BLOCK)?;
+        self.keys.next().map(DeviceKey).ok_or_else(|| StoreError::Unavailable("no device key is left".into()))
+    }
+
+    /// Answers what needs no record and returns what does.
+    fn decide_all(&mut self, jobs: Vec<Box<Job>>, facts: Vec<Facts>, now: Timestamp) -> Vec<Ready> {
+        let mut ready = Vec::with_capacity(jobs.len());
+        for (job, facts) in jobs.into_iter().zip(facts) {
+            match decide(&job.attested, &facts, now, &mut *self.entropy) {
+                Decision::Provision(provision) => ready.push(Ready { job, provision }),
+                Decision::Unchanged(promise) => self.unchanged(job, promise),
+                Decision::Needs(question) => match question {},
+                Decision::Refused(refusal) => self.refuse(job, refusal),
+            }
+        }
+        ready
+    }
+
+    /// One transaction, one sync for all; then everyone is answered.
+    fn record(&mut self, ready: Vec<Ready>, now: Timestamp, again: &mut Vec<Box<Job>>) {
+        if ready.is_empty() {
+            return;
+        }
+        let entries: Vec<Entry<'_>> = ready
+            .iter()
+            .map(|ready| Entry { provision: &ready.provision, origin: ready.job.attested.origin() })
+            .collect();
+        match self.shared.store.record(&entries, now) {
+            Ok(results) => {
+                self.close_replaced(&ready, &results);
+                for (ready, result) in ready.into_iter().zip(results) {
+                    self.recorded(ready, result.err(), again);
+                }
+            }
+            Err(error) => self.refuse_all(ready.into_iter().map(|ready| ready.job).collect(), &error),
+        }
+    }
+
+    /// Who was given other credentials must not go on under the old ones.
+    fn close_replaced(&self, ready: &[Ready], results: &[Result<store::Recorded, Lost>]) {
+        let replaced: Vec<DeviceKey> = ready
+            .iter()
+            .zip(results)
+            .filter(|(ready, result)| result.is_ok() && ready.provision.replaces.is_some())
+            .map(|(ready, _)| ready.provision.device.key)
+            .collect();
+        if !replaced.is_empty() {
+            self.sessions.close(&replaced, Farewell::CredentialChanged);
+        }
+    }
+
+    fn recorded(&self, ready: Ready, lost: Option<Lost>, again: &mut Vec<Box<Job>>) {
+        let Ready { job, provision } = ready;
+        match lost {
+            None => self.grant(job, provision.promise()),
+            Some(Lost::NameTaken | Lost::DeviceChanged) => again.push(job),
+            Some(Lost::ProfileChanged) => again.extend(self.renewed(job)),
+            Some(Lost::CredentialsTaken { elsewhere: false }) => self.refuse(job, Refusal::CredentialsInUse),
+            Some(Lost::CredentialsTaken { elsewhere: true }) => self.refuse(job, Refusal::CredentialsInUseElsewhere),
+            Some(Lost::UsesExhausted) => self.refuse(job, Refusal::UsesExhausted),
+        }
+    }
+
+    /// The profile is not what it was: the same evidence is judged by the new one.
+    fn renewed(&self, job: Box<Job>) -> Option<Box<Job>> {
+        self.shared.profiles.clear();
+        let Job { attested, reply, asked_at } = *job;
+        let renewed = self
+            .shared
+            .profiles
+            .by_key(attested.provision_key(), &self.shared.store)
+            .map_err(|error| error.refusal())
+            .and_then(|profile| attested.renew(&Trust { profile }));
+        match renewed {
+            Ok(attested) => Some(Box::new(Job { attested, reply, asked_at })),
+            Err(refusal) => {
+                // Nobody listens any more where the send fails; the refusal then concerns nobody.
+                let _ = reply.send(Outcome::Refused(refusal));
+                None
+            }
+        }
+    }
+
+    fn grant(&self, job: Box<Job>, promise: Promise) {
+        let keys = self.shared.store.keys();
+        let grant = promise.keep(|tenant, device, generation| keys.mint(tenant, device, generation));
+        // The record stands whether or not the device still waits: it asks again, and policy decides.
+        let _ = job.reply.send(Outcome::Granted(grant));
+    }
+
+    fn unchanged(&self, job: Box<Job>, promise: Promise) {
+        self.note(&job, Some(promise.device), "unchanged");
+        self.grant(job, promise);
+    }
+
+    fn refuse(&self, job: Box<Job>, refusal: Refusal) {
+        self.note(&job, None, refusal.code());
+        let _ = job.reply.send(Outcome::Refused(refusal));
+    }
+
+    fn refuse_all(&self, jobs: Vec<Box<Job>>, error: &StoreError) {
+        tracing::warn!(%error, requests = jobs.len(), "a batch of requests was not recorded");
+        for job in jobs {
+            self.refuse(job, error.refusal());
+        }
+    }
+
+    fn note(&self, job: &Job, device: Option<DeviceKey>, outcome: &'static str) {
+        let attested = &job.attested;
+        self.shared.attempts.note(Attempt {
+            at: self.shared.clock.now(),
+            tenant: Some(attested.profile().tenant),
+            device,
+            origin: attested.origin(),
+            profile: Some(attested.profile().name.clone()),
+            unknown_key: None,
+            registration_id: attested.name().map(|name| name.as_str().to_owned()),
+            outcome,
+            proven: true,
+        });
+    }
+}
+
+impl Job {
+    fn name_key(&self) -> Option<(TenantId, &str)> {
+        self.attested.name().map(|name| (self.attested.profile().tenant, name.as_str()))
+    }
+
+    fn limited_secret(&self) -> Option<SecretId> {
+        self.attested.secret().filter(|secret| secret.uses_left.is_some()).map(|secret| secret.id)
+    }
+}

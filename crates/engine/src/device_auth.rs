@@ -1,0 +1,147 @@
+//! The face for hubs: who holds these credentials?
+//!
+//! A derived token carries its device's key and is found without an index; whatever devices chose is found
+//! by its keyed verifier. Short credentials can be guessed, so failures are throttled by source; a derived
+//! token cannot, so it opens whatever its neighbours behind the same address are doing.
+
+use std::sync::Arc;
+
+use domain::login::{Login, Verdict, judge, lookups};
+use domain::{
+    Credential, CredentialKeys, DeviceKey, DeviceRecord, DeviceState, Generation, Kind, Origin, Refusal, TenantId,
+};
+
+use crate::attempts::Attempt;
+use crate::provisioner::Shared;
+use crate::throttle::BucketKey;
+
+/// Recognises devices by what they hold.
+#[derive(Clone)]
+pub struct DeviceAuth {
+    shared: Arc<Shared>,
+}
+
+/// A device that has shown its credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// The device.
+    pub device: DeviceKey,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// The generation of the credential that it showed.
+    pub generation: Generation,
+    /// Whether it speaks for other devices.
+    pub gateway: bool,
+}
+
+impl DeviceAuth {
+    pub(crate) fn new(shared: Arc<Shared>) -> DeviceAuth {
+        DeviceAuth { shared }
+    }
+
+    /// The device that holds this token, whether the server or the device made it. A short indexed read.
+    ///
+    /// # Errors
+    /// `credentials-unknown`, `device-disabled`, `too-many-attempts`, or what the store says.
+    pub fn by_token(&self, token: &str, origin: Origin, within: Option<TenantId>) -> Result<Connected, Refusal> {
+        let chosen = || {
+            let found = self.find(&self.shared.store.keys().verifier(token))?;
+            Ok(found.filter(|device| matches!(device.credential, Credential::Token(..))))
+        };
+        self.known(token, chosen, origin, within)
+    }
+
+    /// The device that connects with these words (thingsboard page, section 7.2). A few short indexed reads.
+    ///
+    /// # Errors
+    /// As [`DeviceAuth::by_token`].
+    pub fn by_login(&self, login: &Login, origin: Origin, within: Option<TenantId>) -> Result<Connected, Refusal> {
+        self.known(login.user_name.expose(), || self.by_lookups(login), origin, within)
+    }
+
+    /// Tries the derived form of a token first, then what `chosen` finds.
+    fn known(
+        &self,
+        token: &str,
+        chosen: impl FnOnce() -> Result<Option<DeviceRecord>, Refusal>,
+        origin: Origin,
+        within: Option<TenantId>,
+    ) -> Result<Connected, Refusal> {
+        let result = match self.by_derived(token)? {
+            Some(device) => admit(&device, within),
+            None => self.throttled(chosen, origin, within),
+        };
+        self.shared.metrics.login(origin.wire, result.is_ok());
+        result.inspect_err(|refusal| self.note(origin, *refusal))
+    }
+
+    fn by_derived(&self, token: &str) -> Result<Option<DeviceRecord>, Refusal> {
+        let keys = self.shared.store.keys();
+        let Some(resolved) = keys.resolve(token) else { return Ok(None) };
+        let found = self.shared.store.devices_by_key(&[resolved.device]).map_err(|error| error.refusal())?;
+        Ok(found.into_iter().flatten().next().filter(|device| keys.confirms(&resolved, device)))
+    }
+
+    fn by_lookups(&self, login: &Login) -> Result<Option<DeviceRecord>, Refusal> {
+        let keys = self.shared.store.keys();
+        for lookup in lookups(login, keys) {
+            let Some(device) = self.find(&lookup.verifier)? else { continue };
+            match judge(login, &lookup, &device.credential, keys) {
+                Verdict::Accepted => return Ok(Some(device)),
+                Verdict::Refused => return Ok(None),
+                Verdict::Next => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn find(&self, verifier: &domain::Verifier) -> Result<Option<DeviceRecord>, Refusal> {
+        let found = self.shared.store.devices_by_verifier(&[*verifier]).map_err(|error| error.refusal())?;
+        Ok(found.into_iter().flatten().next())
+    }
+
+    fn throttled(
+        &self,
+        chosen: impl FnOnce() -> Result<Option<DeviceRecord>, Refusal>,
+        origin: Origin,
+        within: Option<TenantId>,
+    ) -> Result<Connected, Refusal> {
+        let (bucket, now) = (BucketKey::new(origin.source, None), self.shared.clock.now());
+        if !self.shared.throttle.allows(bucket, now) {
+            return Err(Refusal::TooManyAttempts);
+        }
+        let result = chosen()?.ok_or(Refusal::CredentialsUnknown).and_then(|device| admit(&device, within));
+        result.inspect_err(|refusal| {
+            if refusal.kind() == Kind::Unproven {
+                self.shared.throttle.unproven(bucket, now);
+            }
+        })
+    }
+
+    fn note(&self, origin: Origin, refusal: Refusal) {
+        self.shared.attempts.note(Attempt {
+            at: self.shared.clock.now(),
+            tenant: None,
+            device: None,
+            origin,
+            profile: None,
+            unknown_key: None,
+            registration_id: None,
+            outcome: refusal.code(),
+            proven: false,
+        });
+    }
+}
+
+/// A listener of a tenant answers another tenant's credential as unknown; a disabled device stays out.
+fn admit(device: &DeviceRecord, within: Option<TenantId>) -> Result<Connected, Refusal> {
+    if within.is_some_and(|tenant| tenant != device.tenant) {
+        return Err(Refusal::CredentialsUnknown);
+    }
+    if matches!(device.state, DeviceState::Disabled { .. }) {
+        return Err(Refusal::DeviceDisabled);
+    }
+    let generation = device.credential.generation().filter(|_| device.state.may_connect());
+    let generation = generation.ok_or(Refusal::CredentialsUnknown)?;
+    Ok(Connected { device: device.key, tenant: device.tenant, generation, gateway: device.gateway })
+}

@@ -1,0 +1,43 @@
+//! What has to be done now and then: attempts into the journal, checkpoints, sweeping.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use store::journal::NewEntry;
+
+use crate::attempts::Counted;
+use crate::provisioner::Shared;
+
+/// How long an attempt may wait for the journal.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// Journals attempts until `stop` is closed, then the last of them.
+pub(crate) fn journal_attempts(shared: &Arc<Shared>, stop: &Receiver<()>) {
+    while stop.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+        append(shared, shared.attempts.drain(shared.clock.now()));
+    }
+    append(shared, shared.attempts.drain_all());
+}
+
+/// Looks after the store and forgets what has become harmless, until `stop` is closed.
+pub(crate) fn maintain(shared: &Arc<Shared>, stop: &Receiver<()>) {
+    while stop.recv_timeout(2 * PERIOD) == Err(RecvTimeoutError::Timeout) {
+        let now = shared.clock.now();
+        shared.throttle.forget_idle(now);
+        if let Err(error) = shared.store.maintain(now) {
+            tracing::warn!(%error, "the store could not be looked after; it is tried again");
+        }
+    }
+}
+
+fn append(shared: &Shared, attempts: Vec<Counted>) {
+    if attempts.is_empty() {
+        return;
+    }
+    let entries: Vec<NewEntry> = attempts.iter().map(entry).collect();
+    if let Err(error) = shared.store.append(&entries, shared.clock.now()) {
+        tracing::warn!(%error, attempts = attempts.len(), "attempts wait for the journal");
+        shared.attempts.restore(attempts);
+    }
+}

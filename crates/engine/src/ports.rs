@@ -1,0 +1,92 @@
+//! What the engine needs from outside: time, chance, and the sessions it may close.
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use domain::{DeviceKey, Entropy, Timestamp};
+use std::sync::Arc;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The moment it is now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's own clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The operating system's random numbers, taken a page at a time: a system call for each would cost more
+/// than what they are used for.
+pub struct SystemEntropy {
+    source: SystemRandom,
+    page: [u8; 1024],
+    used: usize,
+}
+
+impl Default for SystemEntropy {
+    fn default() -> SystemEntropy {
+        SystemEntropy { source: SystemRandom::new(), page: [0; 1024], used: 1024 }
+    }
+}
+
+impl SystemEntropy {
+    fn refill(&mut self) {
+        #[expect(clippy::expect_used, reason = "without random numbers nothing can go on safely")]
+        self.source.fill(&mut self.page).expect("the operating system has random numbers");
+        self.used = 0;
+    }
+}
+
+impl Entropy for SystemEntropy {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(self.page.len()) {
+            if self.used + chunk.len() > self.page.len() {
+                self.refill();
+            }
+            chunk.copy_from_slice(&self.page[self.used..self.used + chunk.len()]);
+            self.page[self.used..self.used + chunk.len()].fill(0);
+            self.used += chunk.len();
+        }
+    }
+}
+
+/// Whoever holds the connections of devices.
+pub trait Sessions: Send + Sync {
+    /// Closes every session of these devices.
+    fn close(&self, devices: &[DeviceKey], why: Farewell);
+}
+
+/// Why a session is closed from our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// The device was deleted.
+    Deleted,
+    /// An operator disabled it.
+    Disabled,
+    /// It holds other credentials now.
+    CredentialChanged,
+}
+
+/// What the engine is given.
+#[derive(Clone)]
+pub struct Ports {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes a source of chance; each thread that needs one asks for its own.
+    pub entropy: Arc<dyn Fn() -> Box<dyn Entropy + Send> + Send + Sync>,
+    /// The sessions of devices.
+    pub sessions: Arc<dyn Sessions>,
+}
+
+impl Ports {
+    /// The machine's own clock and random numbers.
+    pub fn system(sessions: Arc<dyn Sessions>) -> Ports {
+        Ports { clock: Arc::new(SystemClock), entropy: Arc::new(|| Box::<SystemEntropy>::default()), sessions }
+    }
+}

@@ -1,0 +1,138 @@
+//! The face for devices: one request in, one outcome out, and whatever the outcome promises is synced.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use domain::attestation::{Trust, attest};
+use domain::{Attested, CredentialKeys, Evidence, Kind, Origin, Outcome, Profile, Refusal, Request, Verifier};
+use store::Store;
+use tokio::sync::oneshot;
+
+use crate::attempts::{Attempt, Attempts};
+use crate::batch::Job;
+use crate::metrics::Metrics;
+use crate::ports::Clock;
+use crate::profiles::ProfileCache;
+use crate::queue::{self, Message};
+use crate::throttle::{BucketKey, Throttle};
+
+/// What the faces for devices share.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) profiles: ProfileCache,
+    pub(crate) throttle: Throttle,
+    pub(crate) attempts: Attempts,
+    pub(crate) metrics: Metrics,
+}
+
+/// Provisions devices.
+#[derive(Clone)]
+pub struct Provisioner {
+    shared: Arc<Shared>,
+    queue: SyncSender<Message<Box<Job>>>,
+    patience: Duration,
+}
+
+impl Provisioner {
+    pub(crate) fn new(shared: Arc<Shared>, queue: SyncSender<Message<Box<Job>>>, patience: Duration) -> Provisioner {
+        Provisioner { shared, queue, patience }
+    }
+
+    /// Carries one request out. A grant is given only after its record is synced; every refusal is journalled.
+    pub async fn provision(&self, request: Request) -> Outcome {
+        let wire = request.origin.wire;
+        let outcome = match self.attested(request) {
+            Ok(attested) => self.recorded(attested).await,
+            Err(refusal) => Outcome::Refused(refusal),
+        };
+        self.shared.metrics.provisioning(wire, &outcome);
+        outcome
+    }
+
+    /// What a device offers as a secret, in the form in which it is compared.
+    pub fn offered(&self, secret: &str) -> Verifier {
+        self.shared.store.keys().verifier(secret)
+    }
+
+    /// The keyed functions for credentials that a device chose.
+    pub fn keys(&self) -> &dyn CredentialKeys {
+        self.shared.store.keys()
+    }
+
+    /// Notes a request that could not even be read, and says what to answer: `refusal`, or `too-many-attempts`
+    /// where its source has used up its attempts. It proved nothing, so it counts against its source.
+    pub fn malformed(&self, origin: Origin, refusal: Refusal) -> Refusal {
+        let bucket = BucketKey::new(origin.source, None);
+        let now = self.shared.clock.now();
+        let told = if self.shared.throttle.allows(bucket, now) { refusal } else { Refusal::TooManyAttempts };
+        self.shared.throttle.unproven(bucket, now);
+        self.shared.attempts.note(self.attempt(origin, None, None, None, told));
+        self.shared.metrics.provisioning(origin.wire, &Outcome::Refused(told));
+        told
+    }
+
+    fn attested(&self, request: Request) -> Result<Attested, Refusal> {
+        let Evidence::GroupSecret { key, .. } = &request.evidence;
+        let key = key.clone();
+        let (origin, name) = (request.origin, request.claim.registration_id.clone());
+        let profile = self.shared.profiles.by_key(&key, &self.shared.store).map_err(|error| error.refusal())?;
+        let bucket = BucketKey::new(origin.source, profile.as_ref().map(|profile| profile.id));
+        let trust = Trust { profile };
+        let judged = self.throttled(bucket, || attest(request, &trust));
+        judged.inspect_err(|refusal| {
+            let attempt = self.attempt(origin, trust.profile.as_deref(), Some(&key), name, *refusal);
+            self.shared.attempts.note(attempt);
+        })
+    }
+
+    /// Judges unless the bucket is empty; what proves nothing is taken from it.
+    fn throttled<T>(&self, bucket: BucketKey, judge: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let now = self.shared.clock.now();
+        if !self.shared.throttle.allows(bucket, now) {
+            return Err(Refusal::TooManyAttempts);
+        }
+        judge().inspect_err(|refusal| {
+            if refusal.kind() == Kind::Unproven {
+                self.shared.throttle.unproven(bucket, now);
+            }
+        })
+    }
+
+    async fn recorded(&self, attested: Attested) -> Outcome {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { attested, reply, asked_at: self.shared.clock.now() };
+        if let Err(refusal) = queue::send(&self.queue, Box::new(job)) {
+            return Outcome::Refused(refusal);
+        }
+        queue::answer(answer, self.patience).await.unwrap_or_else(Outcome::Refused)
+    }
+
+    fn attempt(
+        &self,
+        origin: Origin,
+        profile: Option<&Profile>,
+        key: Option<&str>,
+        registration_id: Option<String>,
+        refusal: Refusal,
+    ) -> Attempt {
+        let unknown_key = key.filter(|key| profile.is_none() && !key.is_empty());
+        Attempt {
+            at: self.shared.clock.now(),
+            tenant: profile.map(|profile| profile.tenant),
+            device: None,
+            origin,
+            profile: profile.map(|profile| profile.name.clone()),
+            unknown_key: unknown_key.map(|key| short_digest(&self.offered(key))),
+            registration_id: registration_id.map(|name| name.chars().take(domain::name::MAX_CHARS).collect()),
+            outcome: refusal.code(),
+            proven: !matches!(refusal.kind(), Kind::Unproven | Kind::TooMany) && profile.is_some(),
+        }
+    }
+}
+
+/// Enough of a keyed digest to see that two attempts offered the same unknown key.
+fn short_digest(verifier: &Verifier) -> String {
+    verifier.0[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,142 @@
+//! Why an operator was told no.
+
+use domain::Refusal;
+use store::StoreError;
+
+/// What sort of thing was looked for, as operators call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A tenant.
+    Tenant,
+    /// An operator token.
+    OperatorToken,
+    /// A profile.
+    Profile,
+    /// A device.
+    Device,
+}
+
+impl What {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            What::Tenant => "tenant",
+            What::OperatorToken => "operator token",
+            What::Profile => "profile",
+            What::Device => "device",
+        }
+    }
+
+    fn codes(self) -> (&'static str, &'static str) {
+        match self {
+            What::Tenant => ("tenant-not-found", "tenant-exists"),
+            What::OperatorToken => ("operator-token-not-found", "operator-token-exists"),
+            What::Profile => ("profile-not-found", "profile-exists"),
+            What::Device => ("device-not-found", "device-exists"),
+        }
+    }
+
+    fn listing(self) -> &'static str {
+        match self {
+            What::Tenant => "See which there are: muster tenant list.",
+            What::OperatorToken => "See which there are: muster operator token list.",
+            What::Profile => "See which there are: muster profile list.",
+            What::Device => "See which there are: muster device list.",
+        }
+    }
+}
+
+/// Why the registry did not do what an operator asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No such thing, or none that this operator may see.
+    #[error("There is no {} `{name}`.", what.word())]
+    NotFound {
+        /// What was looked for.
+        what: What,
+        /// Under which name.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("There is a {} `{name}` already.", what.word())]
+    Exists {
+        /// What it collides with.
+        what: What,
+        /// Its name.
+        name: String,
+    },
+    /// Another profile, of whatever tenant, has this provision key.
+    #[error("Another profile has this provision key.")]
+    ProvisionKeyInUse,
+    /// The change was made for a version that no longer stands.
+    #[error("The profile has changed meanwhile: it is at version {present}.")]
+    VersionChanged {
+        /// The version that stands now.
+        present: u64,
+    },
+    /// The device belongs to another profile.
+    #[error("The device `{name}` belongs to the profile `{profile}`.")]
+    OtherProfile {
+        /// The device.
+        name: String,
+        /// The profile it belongs to.
+        profile: String,
+    },
+    /// A value that breaks the rules.
+    #[error("`{field}` cannot be used: {detail}")]
+    Invalid {
+        /// The field, as the API spells it.
+        field: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Operators of one tenant may not do this.
+    #[error("This token is limited to one tenant; what was asked for concerns the whole server.")]
+    Forbidden,
+    /// The store did not do it.
+    #[error("{}", .0.refusal().sentence())]
+    Store(#[from] StoreError),
+}
+
+impl RegistryError {
+    /// The stable word for it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            RegistryError::NotFound { what, .. } => what.codes().0,
+            RegistryError::Exists { what, .. } => what.codes().1,
+            RegistryError::ProvisionKeyInUse => "provision-key-in-use",
+            RegistryError::VersionChanged { .. } => "version-changed",
+            RegistryError::OtherProfile { .. } => Refusal::DeviceOfOtherProfile.code(),
+            RegistryError::Invalid { .. } => "value-invalid",
+            RegistryError::Forbidden => "right-missing",
+            RegistryError::Store(error) => error.refusal().code(),
+        }
+    }
+
+    /// What to try.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            RegistryError::NotFound { what, .. } => what.listing(),
+            RegistryError::Exists { .. } => "Choose another name, or change the one that is there.",
+            RegistryError::ProvisionKeyInUse => "Choose another key, or leave it out and let the server make one.",
+            RegistryError::VersionChanged { .. } => "Look at it again (muster profile show) and repeat the change.",
+            RegistryError::OtherProfile { .. } => "Delete the device and add it under the other profile.",
+            RegistryError::Invalid { .. } => "Correct the value and try again.",
+            RegistryError::Forbidden => "Use a token for the whole server: muster operator token create.",
+            RegistryError::Store(error) => error.refusal().hint(),
+        }
+    }
+
+    pub(super) fn not_found(what: What, name: &str) -> RegistryError {
+        RegistryError::NotFound { what, name: name.to_owned() }
+    }
+
+    pub(super) fn invalid(field: &'static str, detail: impl Into<String>) -> RegistryError {
+        RegistryError::Invalid { field, detail: detail.into() }
+    }
+
+    /// A rule for devices' names, told to an operator.
+    pub(super) fn broken_rule(field: &'static str, refusal: Refusal) -> RegistryError {
+        RegistryError::invalid(field, refusal.sentence())
+    }
+}

@@ -1,0 +1,214 @@
+//! What would happen to a registration id, and why: every check with its answer.
+//!
+//! The checks are those that devices meet, in the order in which they meet them: first what attestation
+//! asks, as far as it can be judged without the device, then admission's own table.
+
+use std::net::IpAddr;
+
+use domain::admission::{self, Answer, Inquiry};
+use domain::name::Name;
+use domain::{DeviceRecord, Profile, Refusal, TenantId, Timestamp};
+use store::{StoreError, View};
+
+use super::{Registry, RegistryError, What};
+
+/// A request that is only supposed; it cannot be recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Supposed<'a> {
+    /// The registration id, as a device would send it.
+    pub registration_id: &'a str,
+    /// The profile it would come under; `None` means the device's own, or each in turn.
+    pub profile: Option<&'a str>,
+    /// Where it would come from.
+    pub source: Option<IpAddr>,
+}
+
+/// What a supposed request would meet under one profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The profile, where the tenant has any.
+    pub profile: Option<String>,
+    /// Every check, in the order in which they are made.
+    pub checks: Vec<ExplainedCheck>,
+}
+
+/// One check and what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExplainedCheck {
+    /// Its name.
+    pub check: &'static str,
+    /// What it says.
+    pub answer: Answer,
+}
+
+/// What is said of a check that does not say no.
+struct Wording {
+    check: &'static str,
+    pass: &'static str,
+    unknown: &'static str,
+}
+
+const WORDINGS: &[Wording] = &[
+    Wording { check: "profile", pass: "The profile exists.", unknown: "No profile was named." },
+    Wording {
+        check: "proof",
+        pass: "Key and secret are right.",
+        unknown: "Whether the device has the right key and secret shows only when it asks.",
+    },
+    Wording { check: "name", pass: "The registration id keeps the rules.", unknown: "No registration id was given." },
+    Wording { check: "strategy", pass: "The profile lets devices in.", unknown: "The strategy is not known." },
+    Wording { check: "secret-expiry", pass: "The newest group secret has not expired.", unknown: "There is no secret." },
+    Wording {
+        check: "secret-networks",
+        pass: "The newest group secret may be used from there.",
+        unknown: "It depends on the address the device comes from: give one with --source.",
+    },
+    Wording {
+        check: "secret-name-pattern",
+        pass: "The newest group secret is good for this name.",
+        unknown: "It depends on the registration id.",
+    },
+    Wording {
+        check: "device",
+        pass: "What the registry knows of the device does not stand against it.",
+        unknown: "It depends on the registration id.",
+    },
+    Wording {
+        check: "credentials",
+        pass: "The credentials can be had.",
+        unknown: "It depends on whether the device brings credentials of its own.",
+    },
+    Wording { check: "secret-uses", pass: "The newest group secret has uses left.", unknown: "There is no secret." },
+];
+
+// === impl Explanation ===
+
+impl Explanation {
+    /// The refusal that the device would meet first, and the check that it comes from.
+    pub fn refused_by(&self) -> Option<(&'static str, Refusal)> {
+        self.checks.iter().find_map(|check| match check.answer {
+            Answer::No(refusal) => Some((check.check, refusal)),
+            _ => None,
+        })
+    }
+
+    /// Whether a check could not be judged.
+    pub fn is_open(&self) -> bool {
+        self.checks.iter().any(|check| check.answer == Answer::Unknown)
+    }
+}
+
+impl ExplainedCheck {
+    /// What it found, in a sentence.
+    pub fn sentence(&self) -> &'static str {
+        let wording = WORDINGS.iter().find(|wording| wording.check == self.check);
+        match (self.answer, wording) {
+            (Answer::No(refusal), _) => refusal.sentence(),
+            (Answer::Pass, Some(wording)) => wording.pass,
+            (Answer::Unknown, Some(wording)) => wording.unknown,
+            (Answer::Pass, None) => "Nothing stands against it.",
+            (Answer::Unknown, None) => "It could not be judged.",
+        }
+    }
+
+    /// What to try, where there is something to try.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self.answer {
+            Answer::No(refusal) => Some(refusal.hint()),
+            Answer::Unknown if self.check == "proof" => Some("See what came of its attempts: muster attempts."),
+            _ => None,
+        }
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Explains what a supposed request would meet: under the named profile, else under the device's own,
+    /// else under each profile of the tenant.
+    ///
+    /// # Errors
+    /// `profile-not-found` for a profile that was named and is not there; what the store says.
+    pub fn explain(&self, tenant: TenantId, supposed: &Supposed<'_>) -> Result<Vec<Explanation>, RegistryError> {
+        let now = self.now();
+        let name = Name::from_device(Some(supposed.registration_id));
+        let (device, profiles) = self.store.read(|view| {
+            let device = match &name {
+                Ok(Some(name)) => view.device_named(tenant, name.as_str())?,
+                _ => None,
+            };
+            let profiles = candidates(view, tenant, supposed.profile, device.as_ref().map(|row| &row.record))?;
+            Ok((device.map(|row| row.record), profiles))
+        })?;
+        match (supposed.profile, profiles.is_empty()) {
+            (Some(named), true) => Err(RegistryError::not_found(What::Profile, named)),
+            (None, true) => Ok(vec![without_profile(&name)]),
+            _ => Ok(profiles.iter().map(|it| explain(it, &name, device.as_ref(), supposed.source, now)).collect()),
+        }
+    }
+}
+
+fn candidates(
+    view: &View<'_>,
+    tenant: TenantId,
+    named: Option<&str>,
+    device: Option<&DeviceRecord>,
+) -> Result<Vec<Profile>, StoreError> {
+    let one = match (named, device) {
+        (Some(named), _) => view.profile_by_name(tenant, named)?,
+        (None, Some(device)) => view.profile_by_id(device.profile)?,
+        (None, None) => return Ok(view.profiles(tenant)?.into_iter().map(|row| row.profile).collect()),
+    };
+    Ok(one.into_iter().map(|row| row.profile).collect())
+}
+
+fn explain(
+    profile: &Profile,
+    name: &Result<Option<Name>, Refusal>,
+    device: Option<&DeviceRecord>,
+    source: Option<IpAddr>,
+    now: Timestamp,
+) -> Explanation {
+    let mut checks = before_admission(Answer::Pass, name);
+    if let Ok(name) = name {
+        let secret = profile.secrets.first();
+        let inquiry = Inquiry {
+            name: name.as_ref(),
+            source,
+            profile,
+            secret,
+            uses_left: secret.and_then(|secret| secret.uses_left),
+            device,
+            wish: None,
+            now,
+        };
+        checks.extend(
+            admission::explain(&inquiry).into_iter().map(|(check, answer)| ExplainedCheck { check, answer }),
+        );
+    }
+    Explanation { profile: Some(profile.name.clone()), checks }
+}
+
+/// A tenant without profiles lets nobody in.
+fn without_profile(name: &Result<Option<Name>, Refusal>) -> Explanation {
+    Explanation { profile: None, checks: before_admission(Answer::No(Refusal::ProfileUnknown), name) }
+}
+
+fn before_admission(profile: Answer, name: &Result<Option<Name>, Refusal>) -> Vec<ExplainedCheck> {
+    let name = name.as_ref().map_or_else(|refusal| Answer::No(*refusal), |_| Answer::Pass);
+    [("profile", profile), ("proof", Answer::Unknown), ("name", name)]
+        .map(|(check, answer)| ExplainedCheck { check, answer })
+        .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_of_admission_has_words_for_yes_and_for_unknown() {
+        for check in admission::CHECKS {
+            assert!(WORDINGS.iter().any(|wording| wording.check == check.name), "{}", check.name);
+        }
+    }
+}

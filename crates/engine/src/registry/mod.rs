@@ -1,0 +1,103 @@
+//! The face for operators: tenants, their tokens, profiles and devices.
+//!
+//! Every function blocks for as long as the store takes; asynchronous callers hand them to a thread that
+//! may block. A change and its journal entry are one transaction.
+
+mod devices;
+mod error;
+mod explain;
+mod import;
+mod journal;
+mod operators;
+mod profiles;
+mod tenants;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use domain::{Entropy, Secret, TenantId, Timestamp};
+use store::Store;
+
+pub use devices::{Device, DevicePage, MOST_PER_PAGE};
+pub use error::{RegistryError, What};
+pub use explain::{Explanation, ExplainedCheck, Supposed};
+pub use import::{ImportRow, Imported};
+pub use operators::{AuthenticationRefusal, NewOperatorToken, OperatorToken};
+pub use profiles::{Limits, LimitsChange, NewProfile, ProfileChange, ProfileView, Rotation, SecretView, To};
+pub use tenants::Tenant;
+
+use crate::ports::Ports;
+
+/// Who acts, and from where: what the journal says of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// What the journal calls the actor.
+    pub actor: String,
+    /// What the operator may do.
+    pub right: Right,
+    /// The address the call came from; `None` for the server itself.
+    pub source: Option<IpAddr>,
+}
+
+/// What an operator may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Everything, in every tenant.
+    Server,
+    /// Everything within one tenant.
+    Tenant(TenantId),
+}
+
+/// The registry, as operators see it. A clone is the same registry.
+#[derive(Clone)]
+pub struct Registry {
+    store: Store,
+    ports: Ports,
+    profiles_changed: Arc<dyn Fn() + Send + Sync>,
+}
+
+// === impl Operator ===
+
+impl Operator {
+    /// The server itself, for what it does without being asked over the API.
+    pub fn server(task: &str) -> Operator {
+        Operator { actor: format!("server:{task}"), right: Right::Server, source: None }
+    }
+
+    /// Whether this operator may act for the whole server.
+    ///
+    /// # Errors
+    /// `right-missing` for an operator of one tenant.
+    pub fn require_server(&self) -> Result<(), RegistryError> {
+        match self.right {
+            Right::Server => Ok(()),
+            Right::Tenant(_) => Err(RegistryError::Forbidden),
+        }
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// A registry over `store`. `profiles_changed` is called after a change to a profile is recorded, so
+    /// that nothing goes on with an older one.
+    pub fn new(store: Store, ports: Ports, profiles_changed: Arc<dyn Fn() + Send + Sync>) -> Registry {
+        Registry { store, ports, profiles_changed }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.ports.clock.now()
+    }
+
+    fn entropy(&self) -> Box<dyn Entropy + Send> {
+        (self.ports.entropy)()
+    }
+
+    fn random_secret(&self, prefix: &str, length: usize) -> Secret {
+        let random = zeroize::Zeroizing::new(domain::name::random_text(length, &mut *self.entropy()));
+        Secret::new(format!("{prefix}{}", random.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

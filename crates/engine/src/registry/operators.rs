@@ -1,0 +1,209 @@
+//! Operators' tokens. A token is shown once; what is kept of it is a keyed verifier.
+
+use std::net::IpAddr;
+
+use domain::{CredentialKeys, Secret, TenantId, Timestamp};
+use serde_json::json;
+use store::{Change, StoreError};
+
+use super::{Operator, Registry, RegistryError, Right, What};
+use crate::throttle::BucketKey;
+
+/// Random characters in a token: 43 of 62 are 256 bits.
+const TOKEN_CHARS: usize = 43;
+const TOKEN_PREFIX: &str = "mst_";
+const MOST_LABEL_CHARS: usize = 255;
+
+/// An operator token as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorToken {
+    /// Its number, by which it is revoked.
+    pub id: u64,
+    /// The operators' own note.
+    pub label: String,
+    /// The tenant it is limited to, with its name; `None` for the whole server.
+    pub tenant: Option<(TenantId, String)>,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What a new operator token is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOperatorToken<'a> {
+    /// The tenant it is limited to; `None` for the whole server.
+    pub tenant: Option<&'a str>,
+    /// The operators' own note.
+    pub label: &'a str,
+    /// For how long it is good, in milliseconds; `None` for ever.
+    pub life_ms: Option<u64>,
+}
+
+/// Why a bearer is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationRefusal {
+    /// Nobody holds such a token.
+    #[error("This token is not known.")]
+    Unknown,
+    /// Its time is over.
+    #[error("This token has expired.")]
+    Expired,
+    /// An operator revoked it.
+    #[error("This token has been revoked.")]
+    Revoked,
+    /// Too many tokens from this source were not good.
+    #[error("Too many failed authentications came from this address.")]
+    TooMany,
+    /// The store did not answer.
+    #[error("{}", .0.refusal().sentence())]
+    Store(#[from] StoreError),
+}
+
+// === impl AuthenticationRefusal ===
+
+impl AuthenticationRefusal {
+    /// The stable word for it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            AuthenticationRefusal::Unknown => "token-unknown",
+            AuthenticationRefusal::Expired => "token-expired",
+            AuthenticationRefusal::Revoked => "token-revoked",
+            AuthenticationRefusal::TooMany => "too-many-attempts",
+            AuthenticationRefusal::Store(error) => error.refusal().code(),
+        }
+    }
+}
+
+// === impl OperatorToken ===
+
+impl OperatorToken {
+    fn is_good_at(&self, now: Timestamp) -> Result<(), AuthenticationRefusal> {
+        if self.revoked_at.is_some() {
+            return Err(AuthenticationRefusal::Revoked);
+        }
+        if self.expires_at.is_some_and(|end| end <= now) {
+            return Err(AuthenticationRefusal::Expired);
+        }
+        Ok(())
+    }
+
+    fn operator(&self, source: Option<IpAddr>) -> Operator {
+        let right = self.tenant.as_ref().map_or(Right::Server, |(tenant, _)| Right::Tenant(*tenant));
+        Operator { actor: format!("operator:{}", self.id), right, source }
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Who holds this token. Failures count against their source (20 a second, 50 at once).
+    ///
+    /// # Errors
+    /// Why the bearer is not let in.
+    pub fn authenticate(&self, bearer: &Secret, source: Option<IpAddr>) -> Result<Operator, AuthenticationRefusal> {
+        let bucket = source.map(|source| BucketKey::new(source, None));
+        let now = self.now();
+        if bucket.is_some_and(|bucket| !self.failures.allows(bucket, now)) {
+            return Err(AuthenticationRefusal::TooMany);
+        }
+        let judged = self.holder(bearer, source, now);
+        if let (Err(_), Some(bucket)) = (&judged, bucket) {
+            self.failures.unproven(bucket, now);
+        }
+        judged
+    }
+
+    /// Makes sure that `secret` opens the whole server: the first operator token, made before there is
+    /// anybody who could make one. One that was revoked stays revoked.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn ensure_admin(&self, secret: &Secret) -> Result<(), RegistryError> {
+        let verifier = self.store.keys().verifier(secret.expose());
+        let now = self.now();
+        self.store.write(|change: &mut Change<'_>| {
+            if change.operator_token_by_verifier(&verifier)?.is_some() {
+                return Ok(());
+            }
+            let token = change.create_operator_token(&verifier, None, "first admin", None, now)?;
+            let server = Operator::server("start");
+            let detail = json!({ "token": token, "label": "first admin" });
+            self.journal(change, &server, TenantId::DEFAULT, "operator-token-created", None, &detail)
+        })
+    }
+
+    /// Makes an operator token. The answer is the only one that carries it.
+    ///
+    /// # Errors
+    /// `right-missing` where it would open more than the operator's own; `tenant-not-found`;
+    /// `value-invalid` for a label that is too long.
+    pub fn create_operator_token(
+        &self,
+        operator: &Operator,
+        wanted: NewOperatorToken<'_>,
+    ) -> Result<(Secret, OperatorToken), RegistryError> {
+        operator.require_server()?;
+        let label = checked_label(wanted.label)?;
+        let tenant = wanted.tenant.map(|name| self.tenant(operator, Some(name))).transpose()?;
+        let secret = self.random_secret(TOKEN_PREFIX, TOKEN_CHARS);
+        let verifier = self.store.keys().verifier(secret.expose());
+        let now = self.now();
+        let expires_at = wanted.life_ms.map(|life| now.plus_ms(life));
+        let token = self.store.write(|change: &mut Change<'_>| {
+            let id = change.create_operator_token(&verifier, tenant, label, expires_at, now)?;
+            let detail = json!({ "token": id, "label": label, "tenant": wanted.tenant });
+            let home = tenant.unwrap_or(TenantId::DEFAULT);
+            self.journal(change, operator, home, "operator-token-created", None, &detail)?;
+            Ok::<_, RegistryError>(id)
+        })?;
+        let tenant = tenant.zip(wanted.tenant.map(str::to_owned));
+        let listed =
+            OperatorToken { id: token, label: label.to_owned(), tenant, expires_at, created_at: now, revoked_at: None };
+        Ok((secret, listed))
+    }
+
+    /// All operator tokens, the revoked ones among them.
+    ///
+    /// # Errors
+    /// `right-missing`; what the store says.
+    pub fn operator_tokens(&self, operator: &Operator) -> Result<Vec<OperatorToken>, RegistryError> {
+        operator.require_server()?;
+        Ok(self.store.read(|view| view.operator_tokens())?)
+    }
+
+    /// Revokes an operator token at once; one that is revoked already stays so.
+    ///
+    /// # Errors
+    /// `right-missing`, `operator-token-not-found`.
+    pub fn revoke_operator_token(&self, operator: &Operator, id: u64) -> Result<(), RegistryError> {
+        operator.require_server()?;
+        let now = self.now();
+        self.store.write(|change: &mut Change<'_>| {
+            if !change.revoke_operator_token(id, now)? {
+                return Err(RegistryError::not_found(What::OperatorToken, &id.to_string()));
+            }
+            self.journal(change, operator, TenantId::DEFAULT, "operator-token-revoked", None, &json!({ "token": id }))
+        })
+    }
+
+    fn holder(
+        &self,
+        bearer: &Secret,
+        source: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Operator, AuthenticationRefusal> {
+        let verifier = self.store.keys().verifier(bearer.expose());
+        let found = self.store.read(|view| view.operator_token_by_verifier(&verifier))?;
+        let token = found.ok_or(AuthenticationRefusal::Unknown)?;
+        token.is_good_at(now)?;
+        Ok(token.operator(source))
+    }
+}
+
+fn checked_label(label: &str) -> Result<&str, RegistryError> {
+    let fits = label.chars().count() <= MOST_LABEL_CHARS && !label.chars().any(char::is_control);
+    if fits { Ok(label) } else { Err(RegistryError::invalid("label", "at most 255 characters, none of them a control character.")) }
+}

@@ -1,0 +1,79 @@
+//! Tenants: the outer walls.
+
+use domain::name::Name;
+use domain::{TenantId, Timestamp};
+use serde_json::json;
+use store::Change;
+
+use super::{Operator, Registry, RegistryError, Right, What};
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its number.
+    pub id: TenantId,
+    /// Its name, unique on the server.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl Registry {
+    /// Makes a tenant.
+    ///
+    /// # Errors
+    /// `right-missing`, `value-invalid` for a name that breaks the rules, `tenant-exists`.
+    pub fn create_tenant(&self, operator: &Operator, name: &str) -> Result<Tenant, RegistryError> {
+        operator.require_server()?;
+        let name = Name::parse(name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
+        let now = self.now();
+        self.store.write(|change: &mut Change<'_>| {
+            if change.tenant_by_name(name.as_str())?.is_some() {
+                return Err(RegistryError::Exists { what: What::Tenant, name: name.as_str().to_owned() });
+            }
+            let tenant = change.create_tenant(name.as_str(), now)?;
+            self.journal(change, operator, tenant.id, "tenant-created", None, &json!({ "name": name.as_str() }))?;
+            Ok(tenant)
+        })
+    }
+
+    /// The tenants that this operator may see, by name.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn tenants(&self, operator: &Operator) -> Result<Vec<Tenant>, RegistryError> {
+        let mut tenants = self.store.read(|view| view.tenants())?;
+        tenants.retain(|tenant| operator.may_see(tenant.id));
+        Ok(tenants)
+    }
+
+    /// The tenant that a call is about: the named one, else the operator's own, else the default one.
+    /// Another tenant's name is unknown to an operator of one tenant.
+    ///
+    /// # Errors
+    /// `tenant-not-found`; what the store says.
+    pub fn tenant(&self, operator: &Operator, name: Option<&str>) -> Result<TenantId, RegistryError> {
+        let Some(name) = name else { return Ok(operator.home()) };
+        let found = self.store.read(|view| view.tenant_by_name(name))?;
+        found
+            .filter(|tenant| operator.may_see(tenant.id))
+            .map(|tenant| tenant.id)
+            .ok_or_else(|| RegistryError::not_found(What::Tenant, name))
+    }
+}
+
+impl Operator {
+    pub(super) fn may_see(&self, tenant: TenantId) -> bool {
+        match self.right {
+            Right::Server => true,
+            Right::Tenant(own) => own == tenant,
+        }
+    }
+
+    fn home(&self) -> TenantId {
+        match self.right {
+            Right::Server => TenantId::DEFAULT,
+            Right::Tenant(own) => own,
+        }
+    }
+}

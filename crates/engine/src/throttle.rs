@@ -1,0 +1,175 @@
+//! Unproven attempts are counted; proven ones never (thingsboard page, section 5.4).
+//!
+//! A bucket belongs to a source and, where the attempt names a profile that exists, to that profile: a
+//! factory behind one address with one wrongly flashed lot does not lock out its other lots. An empty
+//! bucket refuses all that falls into it, so guessing on with the right secret gains nothing.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use domain::{ProfileId, Timestamp};
+use parking_lot::Mutex;
+
+/// How many unproven attempts are let through.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Refill, in attempts a second.
+    pub per_second: u32,
+    /// What a full bucket holds.
+    pub burst: u32,
+}
+
+impl Default for Rate {
+    fn default() -> Rate {
+        Rate { per_second: 10, burst: 50 }
+    }
+}
+
+/// Most buckets kept at once. Beyond it strangers share one bucket: memory does not grow with an attack.
+const MOST_BUCKETS: usize = 100_000;
+
+/// Which bucket an attempt falls into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BucketKey {
+    source: IpAddr,
+    profile: Option<ProfileId>,
+}
+
+impl BucketKey {
+    /// The bucket of a source, for a profile where the attempt names one that exists.
+    pub fn new(source: IpAddr, profile: Option<ProfileId>) -> BucketKey {
+        BucketKey { source: site(source), profile }
+    }
+
+    fn shared() -> BucketKey {
+        BucketKey { source: IpAddr::V6(Ipv6Addr::UNSPECIFIED), profile: None }
+    }
+}
+
+/// One address counts as itself, but an IPv6 site has a whole /64 to hide in.
+pub fn site(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+        v4 => v4,
+    }
+}
+
+struct Bucket {
+    /// Thousandths of attempts left: whole milliseconds refill exactly.
+    left_milli: u64,
+    at: Timestamp,
+}
+
+/// The buckets of all sources that have failed lately.
+pub struct Throttle {
+    rate: Rate,
+    buckets: Mutex<HashMap<BucketKey, Bucket>>,
+}
+
+impl Throttle {
+    /// No failures so far.
+    pub fn new(rate: Rate) -> Throttle {
+        Throttle { rate, buckets: Mutex::new(HashMap::new()) }
+    }
+
+    /// Whether an attempt may be looked at.
+    pub fn allows(&self, key: BucketKey, now: Timestamp) -> bool {
+        let mut buckets = self.buckets.lock();
+        if buckets.is_empty() {
+            return true;
+        }
+        let key = resident(&buckets, key);
+        let Some(bucket) = buckets.get_mut(&key) else { return true };
+        self.refill(bucket, now);
+        bucket.left_milli >= 1000
+    }
+
+    /// Counts an attempt that proved nothing.
+    pub fn unproven(&self, key: BucketKey, now: Timestamp) {
+        let mut buckets = self.buckets.lock();
+        let key = resident(&buckets, key);
+        let full = Bucket { left_milli: self.burst_milli(), at: now };
+        let bucket = buckets.entry(key).or_insert(full);
+        self.refill(bucket, now);
+        bucket.left_milli = bucket.left_milli.saturating_sub(1000);
+    }
+
+    /// Drops the buckets that are full again; called now and then.
+    pub fn forget_idle(&self, now: Timestamp) {
+        self.buckets.lock().retain(|_, bucket| {
+            self.refill(bucket, now);
+            bucket.left_milli < self.burst_milli()
+        });
+    }
+
+    fn refill(&self, bucket: &mut Bucket, now: Timestamp) {
+        let gained = now.since_ms(bucket.at).saturating_mul(u64::from(self.rate.per_second));
+        bucket.left_milli = bucket.left_milli.saturating_add(gained).min(self.burst_milli());
+        bucket.at = now;
+    }
+
+    fn burst_milli(&self) -> u64 {
+        u64::from(self.rate.burst) * 1000
+    }
+}
+
+/// The bucket itself, or the shared one where there are too many already.
+fn resident(buckets: &HashMap<BucketKey, Bucket>, key: BucketKey) -> BucketKey {
+    if buckets.len() < MOST_BUCKETS || buckets.contains_key(&key) { key } else { BucketKey::shared() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(source: &str, profile: Option<u64>) -> BucketKey {
+        BucketKey::new(source.parse().unwrap(), profile.map(ProfileId))
+    }
+
+    #[test]
+    fn an_empty_bucket_refuses_until_it_has_refilled() {
+        let throttle = Throttle::new(Rate::default());
+        let stranger = key("192.0.2.1", None);
+        for _ in 0..50 {
+            assert!(throttle.allows(stranger, Timestamp(0)));
+            throttle.unproven(stranger, Timestamp(0));
+        }
+        assert!(!throttle.allows(stranger, Timestamp(99)));
+        assert!(throttle.allows(stranger, Timestamp(100)));
+    }
+
+    #[test]
+    fn one_profile_of_a_source_does_not_lock_out_another() {
+        let throttle = Throttle::new(Rate { per_second: 1, burst: 1 });
+        throttle.unproven(key("192.0.2.1", Some(1)), Timestamp(0));
+        assert!(!throttle.allows(key("192.0.2.1", Some(1)), Timestamp(0)));
+        assert!(throttle.allows(key("192.0.2.1", Some(2)), Timestamp(0)));
+        assert!(throttle.allows(key("192.0.2.2", Some(1)), Timestamp(0)));
+    }
+
+    #[test]
+    fn an_ipv6_site_is_one_source_and_mapped_ipv4_is_ipv4() {
+        assert_eq!(key("2001:db8::1", None), key("2001:db8::ffff:2", None));
+        assert_ne!(key("2001:db8::1", None), key("2001:db8:0:1::1", None));
+        assert_eq!(key("::ffff:192.0.2.1", None), key("192.0.2.1", None));
+    }
+
+    #[test]
+    fn buckets_that_are_full_again_are_forgotten() {
+        let throttle = Throttle::new(Rate::default());
+        throttle.unproven(key("192.0.2.1", None), Timestamp(0));
+        throttle.forget_idle(Timestamp(99));
+        assert_eq!(throttle.buckets.lock().len(), 1);
+        throttle.forget_idle(Timestamp(100));
+        assert!(throttle.buckets.lock().is_empty());
+    }
+
+    #[test]
+    fn an_attack_from_everywhere_does_not_grow_memory() {
+        let throttle = Throttle::new(Rate::default());
+        for number in 0..MOST_BUCKETS as u32 + 1000 {
+            throttle.unproven(BucketKey::new(IpAddr::V4(number.into()), None), Timestamp(0));
+        }
+        assert_eq!(throttle.buckets.lock().len(), MOST_BUCKETS + 1);
+    }
+}
