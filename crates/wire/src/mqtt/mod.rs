@@ -337,3 +337,6 @@ mod kind {
     pub(super) const DISCONNECT: u8 = 14;
     pub(super) const AUTH: u8 = 15;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Tenants and operators.
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
+
+/// A tenant: the outer wall.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Public id.
+    pub id: String,
+    /// Unique name.
+    pub name: String,
+    /// When it was made.
+    pub created_at: String,
+}
+
+/// Asks for a new tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantCreate {
+    /// Unique name.
+    pub name: String,
+}
+
+/// What an operator token opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperatorRight {
+    /// Everything, in every tenant.
+    Server,
+    /// Everything within one tenant.
+    Tenant,
+}
+
+/// An operator token as listed; the token itself was shown once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorToken {
+    /// Public id, by which it is revoked.
+    pub id: String,
+    /// The operator's own note.
+    pub label: String,
+    /// What it opens.
+    pub right: OperatorRight,
+    /// Name of the tenant, for [`OperatorRight::Tenant`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// When it ends by itself; absent = never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was revoked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<String>,
+}
+
+/// Asks for a new operator token.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorTokenCreate {
+    /// Name of the tenant it is limited to; absent = the whole server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The operator's own note.
+    #[serde(default)]
+    pub label: String,
+    /// Life in seconds; absent = no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_s: Option<u64>,
+}
+
+/// A new operator token. This answer is the only one that carries it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OperatorTokenCreated {
+    /// The token, for `Authorization: Bearer`.
+    #[serde(serialize_with = "Secret::serialize_clear")]
+    pub token: Secret,
+    /// Its row as listed from now on.
+    #[serde(flatten)]
+    pub listed: OperatorToken,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_created_answers_carry_the_secret_and_their_debug_does_not() {
+        let created = OperatorTokenCreated {
+            token: "mst_abc".into(),
+            listed: OperatorToken {
+                id: "t1".into(),
+                label: "ci".into(),
+                right: OperatorRight::Server,
+                tenant: None,
+                expires_at: None,
+                created_at: "2026-11-23T18:00:00Z".into(),
+                revoked_at: None,
+            },
+        };
+        let json = serde_json::to_string(&created).unwrap();
+        assert_eq!(
+            json,
+            r#"{"token":"mst_abc","id":"t1","label":"ci","right":"server","created_at":"2026-11-23T18:00:00Z"}"#
+        );
+        assert!(!format!("{created:?}").contains("mst_abc"));
+        let back: OperatorTokenCreated = serde_json::from_str(&json).unwrap();
+        assert_eq!(back.token.expose(), "mst_abc");
+        assert_eq!(back.listed, created.listed);
+    }
+}
