@@ -20,34 +20,34 @@ const MOST_TALLIES: usize = 50_000;
 
 /// An attempt, as it will stand in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// When it came.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// The tenant, where something was proven or named that belongs to one.
-    pub tenant: Option<TenantId>,
+    pub(crate) tenant: Option<TenantId>,
     /// The device, where it is known.
-    pub device: Option<DeviceKey>,
+    pub(crate) device: Option<DeviceKey>,
     /// Where it came from.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// The profile's name, where it named one that exists.
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// A keyed digest of the provision key, where no profile has it.
-    pub unknown_key: Option<String>,
+    pub(crate) unknown_key: Option<String>,
     /// The registration id that was claimed.
-    pub registration_id: Option<String>,
+    pub(crate) registration_id: Option<String>,
     /// `unchanged`, or the code of the refusal.
-    pub outcome: &'static str,
+    pub(crate) outcome: &'static str,
     /// Whether the evidence held; an unproven attempt is told apart by its source, a proven one by its device.
-    pub proven: bool,
+    pub(crate) proven: bool,
 }
 
 /// An attempt and how many equal ones it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
+pub(crate) struct Counted {
     /// The attempt, or the first of those that were only counted.
-    pub attempt: Attempt,
+    pub(crate) attempt: Attempt,
     /// How many.
-    pub count: u32,
+    pub(crate) count: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,15 +71,16 @@ struct Waiting {
 
 /// The attempts that wait for the journal.
 #[derive(Default)]
-pub struct Attempts(Mutex<Waiting>);
+pub(crate) struct Attempts(Mutex<Waiting>);
 
 impl Attempts {
     /// Takes an attempt; costs no I/O.
-    pub fn note(&self, attempt: Attempt) {
+    pub(crate) fn note(&self, attempt: Attempt) {
         let mut waiting = self.0.lock();
         let key = waiting.resident(&attempt);
         let room = waiting.pending.len() < MOST_PENDING;
-        let tally = waiting.tallies.entry(key).or_insert(Tally { since: attempt.at, seen: 0, first_uncounted: None });
+        let tally =
+            waiting.tallies.entry(key).or_insert(Tally { since: attempt.at, seen: 0, first_uncounted: None });
         tally.seen = tally.seen.saturating_add(1);
         if tally.seen <= SINGLE_ENTRIES && room {
             waiting.pending.push(Counted { attempt, count: 1 });
@@ -90,17 +91,17 @@ impl Attempts {
     }
 
     /// What is ready for the journal at `now`; counts of minutes that are over are among it.
-    pub fn drain(&self, now: Timestamp) -> Vec<Counted> {
+    pub(crate) fn drain(&self, now: Timestamp) -> Vec<Counted> {
         self.0.lock().drain(|tally| now.since_ms(tally.since) >= MINUTE_MS)
     }
 
     /// Everything, for the last entry before the end.
-    pub fn drain_all(&self) -> Vec<Counted> {
+    pub(crate) fn drain_all(&self) -> Vec<Counted> {
         self.0.lock().drain(|_| true)
     }
 
     /// Gives back what the journal could not take; the newest go first where there is no room.
-    pub fn restore(&self, mut entries: Vec<Counted>) {
+    pub(crate) fn restore(&self, mut entries: Vec<Counted>) {
         let mut waiting = self.0.lock();
         entries.append(&mut waiting.pending);
         entries.truncate(MOST_PENDING);
@@ -116,7 +117,11 @@ impl Waiting {
             Who::Source(site(attempt.origin.source))
         };
         let key = (who, attempt.outcome);
-        if self.tallies.len() < MOST_TALLIES || self.tallies.contains_key(&key) { key } else { (Who::Many, key.1) }
+        if self.tallies.len() < MOST_TALLIES || self.tallies.contains_key(&key) {
+            key
+        } else {
+            (Who::Many, key.1)
+        }
     }
 
     fn drain(&mut self, is_over: impl Fn(&Tally) -> bool) -> Vec<Counted> {

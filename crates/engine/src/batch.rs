@@ -12,8 +12,8 @@ use std::sync::mpsc::Receiver;
 
 use domain::attestation::Trust;
 use domain::{
-    Attested, Decision, DeviceKey, DeviceRecord, Entropy, Facts, Outcome, Promise, Provision, Refusal, SecretId,
-    TenantId, Timestamp, decide,
+    Attested, Decision, DeviceKey, DeviceRecord, Entropy, Facts, Outcome, Promise, Provision, Refusal,
+    SecretId, TenantId, Timestamp, decide,
 };
 use store::{Entry, Lost, StoreError};
 use tokio::sync::oneshot;
@@ -46,7 +46,7 @@ pub(crate) struct Batcher {
 
 /// A decision that waits for its record.
 struct Ready {
-    job: Box<Job>,
+    job: Job,
     provision: Box<Provision>,
 }
 
@@ -61,7 +61,7 @@ impl Batcher {
     }
 
     /// Works until it is told to stop, then finishes what waits.
-    pub(crate) fn run(mut self, inbox: &Receiver<Message<Box<Job>>>) {
+    pub(crate) fn run(mut self, inbox: &Receiver<Message<Job>>) {
         let mut waiting = Vec::with_capacity(MOST_IN_BATCH);
         let mut stopping = false;
         loop {
@@ -74,7 +74,7 @@ impl Batcher {
     }
 
     /// A panic costs its batch an answer, not the server its only decider.
-    fn batch_or_refuse(&mut self, waiting: Vec<Box<Job>>) -> Vec<Box<Job>> {
+    fn batch_or_refuse(&mut self, waiting: Vec<Job>) -> Vec<Job> {
         catch_unwind(AssertUnwindSafe(|| self.batch(waiting))).unwrap_or_else(|_| {
             tracing::error!("a batch of requests failed; its devices are told to try again");
             Vec::new()
@@ -82,7 +82,7 @@ impl Batcher {
     }
 
     /// Carries one batch out and returns who has to come again.
-    fn batch(&mut self, waiting: Vec<Box<Job>>) -> Vec<Box<Job>> {
+    fn batch(&mut self, waiting: Vec<Job>) -> Vec<Job> {
         let now = self.shared.clock.now();
         self.shared.metrics.batch(waiting.len());
         let (jobs, mut again) = self.one_for_each_name(waiting, now);
@@ -99,7 +99,7 @@ impl Batcher {
     }
 
     /// The first of each name goes on; who waited beyond its patience is not decided any more.
-    fn one_for_each_name(&self, waiting: Vec<Box<Job>>, now: Timestamp) -> (Vec<Box<Job>>, Vec<Box<Job>>) {
+    fn one_for_each_name(&self, waiting: Vec<Job>, now: Timestamp) -> (Vec<Job>, Vec<Job>) {
         let mut names: HashSet<(TenantId, String)> = HashSet::with_capacity(waiting.len());
         let mut first = Vec::with_capacity(waiting.len());
         let mut again = Vec::new();
@@ -116,8 +116,8 @@ impl Batcher {
     }
 
     /// One read for all names, one for all counters, a key for each.
-    fn facts(&mut self, jobs: &[Box<Job>]) -> Result<Vec<Facts>, StoreError> {
-        let names: Vec<(TenantId, &str)> = jobs.iter().filter_map(|job| job.name_key()).collect();
+    fn facts(&mut self, jobs: &[Job]) -> Result<Vec<Facts>, StoreError> {
+        let names: Vec<(TenantId, &str)> = jobs.iter().filter_map(Job::name_key).collect();
         let mut found = self.shared.store.gather(&names)?.into_iter();
         let uses = self.uses_left(jobs)?;
         jobs.iter()
@@ -129,8 +129,8 @@ impl Batcher {
             .collect()
     }
 
-    fn uses_left(&self, jobs: &[Box<Job>]) -> Result<HashMap<SecretId, Option<u64>>, StoreError> {
-        let limited: HashSet<SecretId> = jobs.iter().filter_map(|job| job.limited_secret()).collect();
+    fn uses_left(&self, jobs: &[Job]) -> Result<HashMap<SecretId, Option<u64>>, StoreError> {
+        let limited: HashSet<SecretId> = jobs.iter().filter_map(Job::limited_secret).collect();
         if limited.is_empty() {
             return Ok(HashMap::new());
         }
@@ -147,7 +147,7 @@ impl Batcher {
     }
 
     /// Answers what needs no record and returns what does.
-    fn decide_all(&mut self, jobs: Vec<Box<Job>>, facts: Vec<Facts>, now: Timestamp) -> Vec<Ready> {
+    fn decide_all(&mut self, jobs: Vec<Job>, facts: Vec<Facts>, now: Timestamp) -> Vec<Ready> {
         let mut ready = Vec::with_capacity(jobs.len());
         for (job, facts) in jobs.into_iter().zip(facts) {
             match decide(&job.attested, &facts, now, &mut *self.entropy) {
@@ -161,7 +161,7 @@ impl Batcher {
     }
 
     /// One transaction, one sync for all; then everyone is answered.
-    fn record(&mut self, ready: Vec<Ready>, now: Timestamp, again: &mut Vec<Box<Job>>) {
+    fn record(&mut self, ready: Vec<Ready>, now: Timestamp, again: &mut Vec<Job>) {
         if ready.is_empty() {
             return;
         }
@@ -173,7 +173,7 @@ impl Batcher {
             Ok(results) => {
                 self.close_replaced(&ready, &results);
                 for (ready, result) in ready.into_iter().zip(results) {
-                    self.recorded(ready, result.err(), again);
+                    self.recorded(ready, result.as_ref().err(), again);
                 }
             }
             Err(error) => self.refuse_all(ready.into_iter().map(|ready| ready.job).collect(), &error),
@@ -193,22 +193,24 @@ impl Batcher {
         }
     }
 
-    fn recorded(&self, ready: Ready, lost: Option<Lost>, again: &mut Vec<Box<Job>>) {
+    fn recorded(&self, ready: Ready, lost: Option<&Lost>, again: &mut Vec<Job>) {
         let Ready { job, provision } = ready;
         match lost {
             None => self.grant(job, provision.promise()),
             Some(Lost::NameTaken | Lost::DeviceChanged) => again.push(job),
             Some(Lost::ProfileChanged) => again.extend(self.renewed(job)),
             Some(Lost::CredentialsTaken { elsewhere: false }) => self.refuse(job, Refusal::CredentialsInUse),
-            Some(Lost::CredentialsTaken { elsewhere: true }) => self.refuse(job, Refusal::CredentialsInUseElsewhere),
+            Some(Lost::CredentialsTaken { elsewhere: true }) => {
+                self.refuse(job, Refusal::CredentialsInUseElsewhere)
+            }
             Some(Lost::UsesExhausted) => self.refuse(job, Refusal::UsesExhausted),
         }
     }
 
     /// The profile is not what it was: the same evidence is judged by the new one.
-    fn renewed(&self, job: Box<Job>) -> Option<Box<Job>> {
+    fn renewed(&self, job: Job) -> Option<Job> {
         self.shared.profiles.clear();
-        let Job { attested, reply, asked_at } = *job;
+        let Job { attested, reply, asked_at } = job;
         let renewed = self
             .shared
             .profiles
@@ -216,7 +218,7 @@ impl Batcher {
             .map_err(|error| error.refusal())
             .and_then(|profile| attested.renew(&Trust { profile }));
         match renewed {
-            Ok(attested) => Some(Box::new(Job { attested, reply, asked_at })),
+            Ok(attested) => Some(Job { attested, reply, asked_at }),
             Err(refusal) => {
                 // Nobody listens any more where the send fails; the refusal then concerns nobody.
                 let _ = reply.send(Outcome::Refused(refusal));
@@ -225,24 +227,24 @@ impl Batcher {
         }
     }
 
-    fn grant(&self, job: Box<Job>, promise: Promise) {
+    fn grant(&self, job: Job, promise: Promise) {
         let keys = self.shared.store.keys();
         let grant = promise.keep(|tenant, device, generation| keys.mint(tenant, device, generation));
         // The record stands whether or not the device still waits: it asks again, and policy decides.
         let _ = job.reply.send(Outcome::Granted(grant));
     }
 
-    fn unchanged(&self, job: Box<Job>, promise: Promise) {
+    fn unchanged(&self, job: Job, promise: Promise) {
         self.note(&job, Some(promise.device), "unchanged");
         self.grant(job, promise);
     }
 
-    fn refuse(&self, job: Box<Job>, refusal: Refusal) {
+    fn refuse(&self, job: Job, refusal: Refusal) {
         self.note(&job, None, refusal.code());
         let _ = job.reply.send(Outcome::Refused(refusal));
     }
 
-    fn refuse_all(&self, jobs: Vec<Box<Job>>, error: &StoreError) {
+    fn refuse_all(&self, jobs: Vec<Job>, error: &StoreError) {
         tracing::warn!(%error, requests = jobs.len(), "a batch of requests was not recorded");
         for job in jobs {
             self.refuse(job, error.refusal());

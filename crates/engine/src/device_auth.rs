@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use domain::login::{Login, Verdict, judge, lookups};
 use domain::{
-    Credential, CredentialKeys, DeviceKey, DeviceRecord, DeviceState, Generation, Kind, Origin, Refusal, TenantId,
+    Credential, CredentialKeys, DeviceKey, DeviceRecord, DeviceState, Generation, Kind, Origin, Refusal,
+    TenantId,
 };
 
 use crate::attempts::Attempt;
@@ -43,7 +44,12 @@ impl DeviceAuth {
     ///
     /// # Errors
     /// `credentials-unknown`, `device-disabled`, `too-many-attempts`, or what the store says.
-    pub fn by_token(&self, token: &str, origin: Origin, within: Option<TenantId>) -> Result<Connected, Refusal> {
+    pub fn by_token(
+        &self,
+        token: &str,
+        origin: Origin,
+        within: Option<TenantId>,
+    ) -> Result<Connected, Refusal> {
         let chosen = || {
             let found = self.find(&self.shared.store.keys().verifier(token))?;
             Ok(found.filter(|device| matches!(device.credential, Credential::Token(..))))
@@ -55,7 +61,12 @@ impl DeviceAuth {
     ///
     /// # Errors
     /// As [`DeviceAuth::by_token`].
-    pub fn by_login(&self, login: &Login, origin: Origin, within: Option<TenantId>) -> Result<Connected, Refusal> {
+    pub fn by_login(
+        &self,
+        login: &Login,
+        origin: Origin,
+        within: Option<TenantId>,
+    ) -> Result<Connected, Refusal> {
         self.known(login.user_name.expose(), || self.by_lookups(login), origin, within)
     }
 

@@ -73,7 +73,7 @@ pub struct Engine {
 
 /// What has to be ended.
 struct Work {
-    requests: SyncSender<Message<Box<Job>>>,
+    requests: SyncSender<Message<Job>>,
     posts: SyncSender<Message<Post>>,
     writers: Vec<JoinHandle<()>>,
     keepers: Vec<(Sender<()>, JoinHandle<()>)>,
@@ -151,7 +151,7 @@ fn batcher(
     shared: &Arc<Shared>,
     settings: &Settings,
     ports: &Ports,
-    inbox: Receiver<Message<Box<Job>>>,
+    inbox: Receiver<Message<Job>>,
 ) -> std::io::Result<JoinHandle<()>> {
     let patience_ms = u64::try_from(settings.patience.as_millis()).unwrap_or(u64::MAX);
     let batcher =

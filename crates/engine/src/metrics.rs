@@ -23,7 +23,9 @@ impl Metrics {
         Metrics {
             granted: wires().map(|wire| (wire, granted(wire))).collect(),
             refused: wires()
-                .flat_map(|wire| Refusal::ALL.iter().map(move |refusal| ((wire, *refusal), refused(wire, *refusal))))
+                .flat_map(|wire| {
+                    Refusal::ALL.iter().map(move |refusal| ((wire, *refusal), refused(wire, *refusal)))
+                })
                 .collect(),
             logins: wires()
                 .flat_map(|wire| [true, false].map(|accepted| ((wire, accepted), login(wire, accepted))))

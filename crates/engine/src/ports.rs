@@ -87,6 +87,10 @@ pub struct Ports {
 impl Ports {
     /// The machine's own clock and random numbers.
     pub fn system(sessions: Arc<dyn Sessions>) -> Ports {
-        Ports { clock: Arc::new(SystemClock), entropy: Arc::new(|| Box::<SystemEntropy>::default()), sessions }
+        Ports {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(|| Box::<SystemEntropy>::default()),
+            sessions,
+        }
     }
 }

@@ -13,7 +13,7 @@ const MOST_KEPT: usize = 10_000;
 
 /// What was read lately. A stale profile does no harm: its version is compared when a decision is recorded.
 #[derive(Default)]
-pub struct ProfileCache {
+pub(crate) struct ProfileCache {
     kept: RwLock<HashMap<String, Arc<Profile>>>,
     /// Rises when profiles change, so that what was read before the change is not kept after it.
     epoch: AtomicU64,
@@ -24,7 +24,7 @@ impl ProfileCache {
     ///
     /// # Errors
     /// What the store says.
-    pub fn by_key(&self, key: &str, store: &Store) -> Result<Option<Arc<Profile>>, StoreError> {
+    pub(crate) fn by_key(&self, key: &str, store: &Store) -> Result<Option<Arc<Profile>>, StoreError> {
         if let Some(profile) = self.kept.read().get(key) {
             return Ok(Some(Arc::clone(profile)));
         }
@@ -35,7 +35,7 @@ impl ProfileCache {
     }
 
     /// Profiles have changed: everything is read anew.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut kept = self.kept.write();
         self.epoch.fetch_add(1, Ordering::AcqRel);
         kept.clear();

@@ -5,7 +5,9 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use domain::attestation::{Trust, attest};
-use domain::{Attested, CredentialKeys, Evidence, Kind, Origin, Outcome, Profile, Refusal, Request, Verifier};
+use domain::{
+    Attested, CredentialKeys, Evidence, Kind, Origin, Outcome, Profile, Refusal, Request, Verifier,
+};
 use store::Store;
 use tokio::sync::oneshot;
 
@@ -31,12 +33,16 @@ pub(crate) struct Shared {
 #[derive(Clone)]
 pub struct Provisioner {
     shared: Arc<Shared>,
-    queue: SyncSender<Message<Box<Job>>>,
+    queue: SyncSender<Message<Job>>,
     patience: Duration,
 }
 
 impl Provisioner {
-    pub(crate) fn new(shared: Arc<Shared>, queue: SyncSender<Message<Box<Job>>>, patience: Duration) -> Provisioner {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        queue: SyncSender<Message<Job>>,
+        patience: Duration,
+    ) -> Provisioner {
         Provisioner { shared, queue, patience }
     }
 
@@ -77,7 +83,8 @@ impl Provisioner {
         let Evidence::GroupSecret { key, .. } = &request.evidence;
         let key = key.clone();
         let (origin, name) = (request.origin, request.claim.registration_id.clone());
-        let profile = self.shared.profiles.by_key(&key, &self.shared.store).map_err(|error| error.refusal())?;
+        let profile =
+            self.shared.profiles.by_key(&key, &self.shared.store).map_err(|error| error.refusal())?;
         let bucket = BucketKey::new(origin.source, profile.as_ref().map(|profile| profile.id));
         let trust = Trust { profile };
         let judged = self.throttled(bucket, || attest(request, &trust));
@@ -88,7 +95,11 @@ impl Provisioner {
     }
 
     /// Judges unless the bucket is empty; what proves nothing is taken from it.
-    fn throttled<T>(&self, bucket: BucketKey, judge: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    fn throttled<T>(
+        &self,
+        bucket: BucketKey,
+        judge: impl FnOnce() -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         let now = self.shared.clock.now();
         if !self.shared.throttle.allows(bucket, now) {
             return Err(Refusal::TooManyAttempts);
@@ -103,7 +114,7 @@ impl Provisioner {
     async fn recorded(&self, attested: Attested) -> Outcome {
         let (reply, answer) = oneshot::channel();
         let job = Job { attested, reply, asked_at: self.shared.clock.now() };
-        if let Err(refusal) = queue::send(&self.queue, Box::new(job)) {
+        if let Err(refusal) = queue::send(&self.queue, job) {
             return Outcome::Refused(refusal);
         }
         queue::answer(answer, self.patience).await.unwrap_or_else(Outcome::Refused)

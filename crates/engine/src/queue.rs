@@ -15,7 +15,12 @@ pub(crate) enum Message<T> {
 }
 
 /// Takes what waits, up to `most`; sleeps only while there is nothing to do. Returns whether it is to stop.
-pub(crate) fn fill<T>(waiting: &mut Vec<T>, queue: &Receiver<Message<T>>, most: usize, stopping: bool) -> bool {
+pub(crate) fn fill<T>(
+    waiting: &mut Vec<T>,
+    queue: &Receiver<Message<T>>,
+    most: usize,
+    stopping: bool,
+) -> bool {
     if waiting.is_empty() && !stopping {
         match queue.recv() {
             Ok(Message::Work(work)) => waiting.push(work),

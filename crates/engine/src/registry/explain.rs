@@ -10,7 +10,7 @@ use domain::name::Name;
 use domain::{DeviceRecord, Profile, Refusal, TenantId, Timestamp};
 use store::{StoreError, View};
 
-use super::{Registry, RegistryError, What};
+use super::{Registry, RegistryError, Tenant, What};
 
 /// A request that is only supposed; it cannot be recorded.
 #[derive(Clone, Copy, Debug)]
@@ -129,15 +129,15 @@ impl Registry {
     ///
     /// # Errors
     /// `profile-not-found` for a profile that was named and is not there; what the store says.
-    pub fn explain(&self, tenant: TenantId, supposed: &Supposed<'_>) -> Result<Vec<Explanation>, RegistryError> {
+    pub fn explain(&self, tenant: &Tenant, supposed: &Supposed<'_>) -> Result<Vec<Explanation>, RegistryError> {
         let now = self.now();
         let name = Name::from_device(Some(supposed.registration_id));
         let (device, profiles) = self.store.read(|view| {
             let device = match &name {
-                Ok(Some(name)) => view.device_named(tenant, name.as_str())?,
+                Ok(Some(name)) => view.device_named(tenant.id, name.as_str())?,
                 _ => None,
             };
-            let profiles = candidates(view, tenant, supposed.profile, device.as_ref().map(|row| &row.record))?;
+            let profiles = candidates(view, tenant.id, supposed.profile, device.as_ref().map(|row| &row.record))?;
             Ok((device.map(|row| row.record), profiles))
         })?;
         match (supposed.profile, profiles.is_empty()) {

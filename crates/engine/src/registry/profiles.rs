@@ -133,3 +133,102 @@ impl<T> To<T> {
         }
     }
 }
+
+/// A profile as operators see it.
+#[derive(Clone, Debug)]
+pub struct ProfileView {
+    /// The name of its tenant.
+    pub tenant: String,
+    /// Its settings.
+    pub profile: Profile,
+    /// What may be seen of its group secrets, the newest first.
+    pub secrets: Vec<SecretView>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What may be seen of a group secret.
+#[derive(Clone, Debug)]
+pub struct SecretView {
+    /// Its number within the profile.
+    pub slot: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its limits; `uses` is what is left of them.
+    pub limits: Limits,
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// The tenant's profiles, by name.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn profiles(&self, tenant: &Tenant) -> Result<Vec<ProfileView>, RegistryError> {
+        let rows = self.store.read(|view| view.profiles(tenant.id))?;
+        Ok(rows.into_iter().map(|row| shown(row, tenant)).collect())
+    }
+
+    /// One profile.
+    ///
+    /// # Errors
+    /// `profile-not-found`.
+    pub fn profile(&self, tenant: &Tenant, name: &str) -> Result<ProfileView, RegistryError> {
+        let row = self.store.read(|view| view.profile_by_name(tenant.id, name))?;
+        Ok(shown(found(row, name)?, tenant))
+    }
+
+    /// Makes a profile and its first group secret. The answer is the only one that carries the secret.
+    ///
+    /// # Errors
+    /// `value-invalid`, `profile-exists`, `provision-key-in-use`.
+    pub fn create_profile(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        wanted: NewProfile,
+    ) -> Result<(Secret, ProfileView), RegistryError> {
+        let now = self.now();
+        let name = Name::parse(&wanted.name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
+        check_window("redelivery_window_s", wanted.redelivery_window_ms)?;
+        check_networks(&wanted.limits.networks)?;
+        let key = self.key_or_made(wanted.provision_key)?;
+        let secret = self.secret_or_made(wanted.provision_secret)?;
+        let new = NewProfileRow { /* filled below */ };
+    }
+
+    fn key_or_made(&self, given: Option<String>) -> Result<String, RegistryError> {
+        let Some(key) = given else { return Ok(random_text(MADE_CHARS, &mut *self.entropy())) };
+        check_key("provision_key", &key)?;
+        Ok(key)
+    }
+
+    fn secret_or_made(&self, given: Option<Secret>) -> Result<Secret, RegistryError> {
+        let Some(secret) = given else { return Ok(self.random_secret("", MADE_CHARS)) };
+        check_key("provision_secret", secret.expose())?;
+        Ok(secret)
+    }
+}
+
+fn found(row: Option<ProfileRow>, name: &str) -> Result<ProfileRow, RegistryError> {
+    row.ok_or_else(|| RegistryError::not_found(What::Profile, name))
+}
+
+/// A key or secret that devices send as text.
+fn check_key(field: &'static str, text: &str) -> Result<(), RegistryError> {
+    let fits = !text.is_empty() && text.chars().count() <= MOST_KEY_CHARS && !text.chars().any(char::is_control);
+    let rule = "it has 1 to 255 characters, none of them a control character.";
+    if fits { Ok(()) } else { Err(RegistryError::invalid(field, rule)) }
+}
+
+fn check_window(field: &'static str, ms: u64) -> Result<(), RegistryError> {
+    if ms <= LONGEST_MS { Ok(()) } else { Err(RegistryError::invalid(field, "it is at most 366 days.")) }
+}
+
+fn check_networks(networks: &[IpNet]) -> Result<(), RegistryError> {
+    if networks.len() <= MOST_NETWORKS {
+        return Ok(());
+    }
+    Err(RegistryError::invalid("networks", format!("there are at most {MOST_NETWORKS}.")))
+}

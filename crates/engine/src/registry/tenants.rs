@@ -52,13 +52,14 @@ impl Registry {
     ///
     /// # Errors
     /// `tenant-not-found`; what the store says.
-    pub fn tenant(&self, operator: &Operator, name: Option<&str>) -> Result<TenantId, RegistryError> {
-        let Some(name) = name else { return Ok(operator.home()) };
-        let found = self.store.read(|view| view.tenant_by_name(name))?;
+    pub fn tenant(&self, operator: &Operator, name: Option<&str>) -> Result<Tenant, RegistryError> {
+        let found = self.store.read(|view| match name {
+            Some(name) => view.tenant_by_name(name),
+            None => view.tenant_by_id(operator.home()),
+        })?;
         found
             .filter(|tenant| operator.may_see(tenant.id))
-            .map(|tenant| tenant.id)
-            .ok_or_else(|| RegistryError::not_found(What::Tenant, name))
+            .ok_or_else(|| RegistryError::not_found(What::Tenant, name.unwrap_or("default")))
     }
 }
 

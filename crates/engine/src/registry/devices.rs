@@ -1,0 +1,272 @@
+//! Devices, as operators see and handle them.
+
+use std::collections::HashMap;
+
+use domain::name::Name;
+use domain::{Credential, DeviceKey, DeviceRecord, DeviceState, ProfileId, TenantId, Timestamp, Version};
+use serde_json::json;
+use store::telemetry::Latest;
+use store::{Change, DeviceRow, StoreError, View};
+
+use super::import::Existing;
+use super::{NewDevice, Operator, Registry, RegistryError, Tenant, What};
+use crate::ports::Farewell;
+
+/// The most devices on one page.
+pub const MOST_PER_PAGE: usize = 1000;
+const USUAL_PER_PAGE: usize = 200;
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its public id.
+    pub id: String,
+    /// Its registration id.
+    pub name: String,
+    /// The name of its profile.
+    pub profile: String,
+    /// The operators' own note.
+    pub label: Option<String>,
+    /// Where it stands.
+    pub state: DeviceState,
+    /// Since when; being disabled and enabled does not count.
+    pub state_since: Timestamp,
+    /// What it holds.
+    pub credential: Credential,
+    /// Whether it speaks for other devices.
+    pub gateway: bool,
+}
+
+/// Which devices.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeviceQuery<'a> {
+    /// Only those of this profile.
+    pub profile: Option<&'a str>,
+    /// Only those in this state: `expected`, `provisioned` or `disabled`.
+    pub state: Option<&'a str>,
+    /// Only those behind this cursor.
+    pub after: Option<&'a str>,
+    /// How many at most; [`MOST_PER_PAGE`] are never exceeded.
+    pub limit: Option<usize>,
+}
+
+/// One page of a listing, by name.
+#[derive(Clone, Debug)]
+pub struct DevicePage {
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// The cursor of the next page; `None` on the last one.
+    pub next: Option<String>,
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Adds a device that is expected.
+    ///
+    /// # Errors
+    /// `value-invalid`, `profile-not-found`, `device-exists`.
+    pub fn add_device(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        wanted: &NewDevice,
+    ) -> Result<Device, RegistryError> {
+        self.enter(operator, tenant, &[wanted], Existing::Refused)?.pop().transpose()?;
+        self.device(tenant, &wanted.name)
+    }
+
+    /// One device.
+    ///
+    /// # Errors
+    /// `device-not-found`.
+    pub fn device(&self, tenant: &Tenant, name: &str) -> Result<Device, RegistryError> {
+        self.store.read(|view| {
+            let Some(row) = named(view, tenant.id, name)? else { return Ok(None) };
+            shown(view, row, &mut HashMap::new()).map(Some)
+        })?
+        .ok_or_else(|| RegistryError::not_found(What::Device, name))
+    }
+
+    /// A page of the tenant's devices, by name. A narrow filter passes over many rows, so each read is
+    /// short, whatever the fleet's size.
+    ///
+    /// # Errors
+    /// `profile-not-found` and `value-invalid` for a filter that names nothing.
+    pub fn devices(&self, tenant: &Tenant, query: DeviceQuery<'_>) -> Result<DevicePage, RegistryError> {
+        let filter = self.filter(tenant, &query)?;
+        let limit = query.limit.unwrap_or(USUAL_PER_PAGE).clamp(1, MOST_PER_PAGE);
+        let mut page = DevicePage { devices: Vec::new(), next: query.after.map(str::to_owned) };
+        loop {
+            let (found, last) = self.stretch(tenant, &filter, page.next.as_deref())?;
+            page.devices.extend(found);
+            page.next = last;
+            if page.devices.len() > limit {
+                page.devices.truncate(limit);
+                page.next = page.devices.last().map(|device| device.name.clone());
+            }
+            if page.devices.len() == limit || page.next.is_none() {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// Shuts a device out and closes its sessions; one that is disabled already stays as it is.
+    ///
+    /// # Errors
+    /// `device-not-found`.
+    pub fn disable_device(&self, operator: &Operator, tenant: &Tenant, name: &str) -> Result<Device, RegistryError> {
+        let key = self.move_device(operator, tenant, name, "device-disabled", DeviceState::disable)?;
+        self.ports.sessions.close(&[key], Farewell::Disabled);
+        self.device(tenant, name)
+    }
+
+    /// Lets a disabled device in again, with the credentials it had.
+    ///
+    /// # Errors
+    /// `device-not-found`.
+    pub fn enable_device(&self, operator: &Operator, tenant: &Tenant, name: &str) -> Result<Device, RegistryError> {
+        self.move_device(operator, tenant, name, "device-enabled", DeviceState::enable)?;
+        self.device(tenant, name)
+    }
+
+    /// Deletes a device: its credentials are void, its sessions end, what it told is forgotten, and its
+    /// name is free at once.
+    ///
+    /// # Errors
+    /// `device-not-found`.
+    pub fn delete_device(&self, operator: &Operator, tenant: &Tenant, name: &str) -> Result<(), RegistryError> {
+        let now = self.now();
+        let key = self.store.write(|change: &mut Change<'_>| {
+            let row = existing(change, tenant, name)?;
+            change.delete_device(&row.record)?;
+            let detail = json!({ "name": row.record.name, "state": row.record.state.word() });
+            self.journal(change, operator, tenant.id, "device-deleted", Some(row.record.key), &detail, now)?;
+            Ok::<_, RegistryError>(row.record.key)
+        })?;
+        self.ports.sessions.close(&[key], Farewell::Deleted);
+        if let Err(error) = self.store.telemetry().forget(&[key]) {
+            // The device is gone all the same, and its key is never used again.
+            tracing::warn!(%error, device = key.0, "what a deleted device told could not be forgotten");
+        }
+        Ok(())
+    }
+
+    /// The last value of everything a device has told, by key.
+    ///
+    /// # Errors
+    /// `device-not-found`.
+    pub fn telemetry(&self, tenant: &Tenant, name: &str) -> Result<Vec<Latest>, RegistryError> {
+        let row = self.store.read(|view| named(view, tenant.id, name))?;
+        let row = row.ok_or_else(|| RegistryError::not_found(What::Device, name))?;
+        Ok(self.store.telemetry().latest(row.record.key)?)
+    }
+
+    /// Being shut out and let in again does not count as a new beginning: it must not open a redelivery
+    /// window that was closed. So the state's moment stays.
+    fn move_device(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        name: &str,
+        kind: &'static str,
+        to: fn(DeviceState) -> DeviceState,
+    ) -> Result<DeviceKey, RegistryError> {
+        let now = self.now();
+        self.store.write(|change: &mut Change<'_>| {
+            let record = existing(change, tenant, name)?.record;
+            let state = to(record.state);
+            if state != record.state {
+                let moved = DeviceRecord { state, version: Version(record.version.0 + 1), ..record.clone() };
+                change.update_device(&moved)?;
+                let detail = json!({ "name": record.name });
+                self.journal(change, operator, tenant.id, kind, Some(record.key), &detail, now)?;
+            }
+            Ok(record.key)
+        })
+    }
+
+    fn filter(&self, tenant: &Tenant, query: &DeviceQuery<'_>) -> Result<Filter, RegistryError> {
+        let profile = query.profile.map(|name| self.profile(tenant, name)).transpose()?;
+        let state = query.state.map(state_filter).transpose()?;
+        Ok(Filter { profile: profile.map(|view| view.profile.id), state })
+    }
+
+    /// Some rows behind `after`: those that pass, and where the next stretch begins.
+    fn stretch(
+        &self,
+        tenant: &Tenant,
+        filter: &Filter,
+        after: Option<&str>,
+    ) -> Result<(Vec<Device>, Option<String>), RegistryError> {
+        Ok(self.store.read(|view| {
+            let rows = view.devices_page(tenant.id, after, MOST_PER_PAGE)?;
+            let last = rows.last().filter(|_| rows.len() == MOST_PER_PAGE).map(|row| row.record.name.clone());
+            let mut profiles = HashMap::new();
+            let passing = rows.into_iter().filter(|row| filter.passes(&row.record));
+            let devices = passing.map(|row| shown(view, row, &mut profiles)).collect::<Result<_, _>>()?;
+            Ok((devices, last))
+        })?)
+    }
+}
+
+/// Which rows of a listing are wanted.
+struct Filter {
+    profile: Option<ProfileId>,
+    state: Option<StateFilter>,
+}
+
+type StateFilter = fn(DeviceState) -> bool;
+
+impl Filter {
+    fn passes(&self, record: &DeviceRecord) -> bool {
+        self.profile.is_none_or(|profile| profile == record.profile)
+            && self.state.is_none_or(|passes| passes(record.state))
+    }
+}
+
+fn state_filter(word: &str) -> Result<StateFilter, RegistryError> {
+    match word {
+        "expected" => Ok(|state| state == DeviceState::Expected),
+        "provisioned" => Ok(|state| state == DeviceState::Provisioned),
+        "disabled" => Ok(|state| matches!(state, DeviceState::Disabled { .. })),
+        _ => Err(RegistryError::invalid("state", "it is one of `expected`, `provisioned`, `disabled`.")),
+    }
+}
+
+fn existing(view: &View<'_>, tenant: &Tenant, name: &str) -> Result<DeviceRow, RegistryError> {
+    named(view, tenant.id, name)?.ok_or_else(|| RegistryError::not_found(What::Device, name))
+}
+
+/// A text that is no name is nobody's name.
+fn named(view: &View<'_>, tenant: TenantId, name: &str) -> Result<Option<DeviceRow>, StoreError> {
+    match Name::parse(name) {
+        Ok(name) => view.device_named(tenant, name.as_str()),
+        Err(_) => Ok(None),
+    }
+}
+
+fn shown(
+    view: &View<'_>,
+    row: DeviceRow,
+    profiles: &mut HashMap<ProfileId, String>,
+) -> Result<Device, StoreError> {
+    let DeviceRow { record, label } = row;
+    let profile = match profiles.get(&record.profile) {
+        Some(name) => name.clone(),
+        None => {
+            let name = view.profile_by_id(record.profile)?.map(|row| row.profile.name).unwrap_or_default();
+            profiles.entry(record.profile).or_insert(name).clone()
+        }
+    };
+    Ok(Device {
+        id: record.key.to_string(),
+        name: record.name,
+        profile,
+        label,
+        state: record.state,
+        state_since: record.state_since,
+        credential: record.credential,
+        gateway: record.gateway,
+    })
+}
