@@ -40,8 +40,8 @@ impl Reply {
 
 /// A kept connection.
 #[derive(Debug)]
-pub struct HttpConnection {
-    stream: BufReader<TcpStream>,
+pub struct HttpConnection<S = TcpStream> {
+    stream: BufReader<S>,
     host: String,
 }
 
@@ -55,7 +55,27 @@ impl HttpConnection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let host = stream.peer_addr()?.to_string();
-        Ok(Self { stream: BufReader::new(stream), host })
+        Ok(Self::over(stream, &host))
+    }
+
+    /// Tells the server that nothing more will be sent; replies can still be read.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub fn finish_sending(&self) -> Result<()> {
+        Ok(self.stream.get_ref().shutdown(Shutdown::Write)?)
+    }
+}
+
+impl<S: Read + Write> HttpConnection<S> {
+    /// Speaks over a stream that is open already, such as one of TLS.
+    pub fn over(stream: S, host: &str) -> Self {
+        Self { stream: BufReader::new(stream), host: host.to_owned() }
+    }
+
+    /// The stream below.
+    pub fn stream(&self) -> &S {
+        self.stream.get_ref()
     }
 
     /// Sends a request with `Host` and, if there is a body, `Content-Length`, and reads the reply.
@@ -96,14 +116,6 @@ impl HttpConnection {
     /// If the connection is gone.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         Ok(self.stream.get_mut().write_all(bytes)?)
-    }
-
-    /// Tells the server that nothing more will be sent; replies can still be read.
-    ///
-    /// # Errors
-    /// If the connection is gone.
-    pub fn finish_sending(&self) -> Result<()> {
-        Ok(self.stream.get_ref().shutdown(Shutdown::Write)?)
     }
 
     /// Reads one reply; one of status 1xx before it is read over.
