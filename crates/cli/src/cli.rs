@@ -1,0 +1,145 @@
+//! The command line as a whole.
+
+use clap::{Parser, Subcommand};
+
+use crate::client::Client;
+use crate::commands::{attempts, audit, device, explain, operator, profile, simulate, tenant};
+use crate::connection::ServerFlags;
+use crate::failure::{EXIT_CODES, Failure};
+use crate::render::{Format, Output};
+
+/// Operate a Muster server: tenants, profiles, devices, and what became of them
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, after_long_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    server: ServerFlags,
+    /// How answers are written
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The nouns.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tenants: the outer walls between customers
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// People and programs that operate the server
+    #[command(subcommand)]
+    Operator(operator::Command),
+    /// Profiles: how devices of a kind are admitted
+    #[command(subcommand)]
+    Profile(profile::Command),
+    /// Devices
+    #[command(subcommand)]
+    Device(device::Command),
+    /// Who tried to provision, and what became of it
+    Attempts(attempts::Args),
+    /// Why a device is admitted or refused: every check with its answer
+    Explain(explain::Args),
+    /// The journal, and whether anybody has changed it
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Act as a fleet of devices: provision them, measure, report
+    Simulate(Box<simulate::Args>),
+}
+
+impl Cli {
+    /// Does what the command line asks for.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done; says the exit code too.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
+        runtime.block_on(self.dispatch())
+    }
+
+    async fn dispatch(self) -> Result<(), Failure> {
+        let mut output = Output::stdout(self.output);
+        let out = &mut output;
+        let client = || Client::new(self.server.resolve()?);
+        match self.command {
+            Command::Tenant(command) => command.run(&client()?, out).await,
+            Command::Operator(command) => command.run(&client()?, out).await,
+            Command::Profile(command) => command.run(&client()?, out).await,
+            Command::Device(command) => command.run(&client()?, out).await,
+            Command::Attempts(args) => args.run(&client()?, out).await,
+            Command::Explain(args) => args.run(&client()?, out).await,
+            Command::Audit(command) => command.run(&client()?, out).await,
+            Command::Simulate(args) => args.run(out).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parses(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_is_there() {
+        let lines = [
+            "muster tenant create acme --data d",
+            "muster --data d tenant list -o json",
+            "muster operator token create --tenant acme --expires 7d",
+            "muster operator token list",
+            "muster operator token revoke t1 --yes",
+            "muster profile create p --strategy create-new --reprovision return-existing --redelivery-window 10m --provision-key k --provision-secret s --secret-expires 24h --uses 10 --networks 10.0.0.0/8,fd00::/8 --name-pattern pump-.*",
+            "muster profile list",
+            "muster profile show p",
+            "muster profile set p --rotate-secret --overlap 1h --strategy disabled",
+            "muster profile set p --uses= --networks=",
+            "muster device add pump-17 --profile p --label north",
+            "muster device list",
+            "muster device show pump-17",
+            "muster device disable pump-17",
+            "muster device enable pump-17",
+            "muster device delete pump-17 --yes",
+            "muster device import fleet.csv",
+            "muster device telemetry pump-17",
+            "muster attempts",
+            "muster explain pump-17 --profile p --source 10.0.0.1",
+            "muster audit verify --head head.json",
+            "muster audit head",
+            "muster simulate --wire thingsboard-http --devices 10 --connections 4 --rate 100 --telemetry --target 127.0.0.1:8080 --provision-key k --provision-secret s --report r.json --acknowledged a.tsv --seed 7",
+        ];
+        for line in lines {
+            if let Err(error) = parses(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_together_is_refused() {
+        let lines = [
+            "muster tenant list --data d --server http://x",
+            "muster profile create p",
+            "muster profile create p --strategy create-new --provision-secret s --provision-secret-file f",
+            "muster profile create p --strategy create-new --redelivery-window 10",
+            "muster profile set p --overlap 1h",
+            "muster profile set p",
+            "muster simulate --wire thingsboard-http --devices 0 --provision-key k --provision-secret s",
+            "muster simulate --wire thingsboard-http --devices 1 --provision-secret s",
+        ];
+        for line in lines {
+            assert!(parses(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `muster device`
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use jiff::Timestamp;
+use reqwest::Method;
+use wire::admin::{Device, DeviceCreate, TelemetryValue};
+
+use super::{Scope, import};
+use crate::client::Client;
+use crate::confirm::Confirmation;
+use crate::failure::Failure;
+use crate::render::{self, Output, Row, Sheet};
+
+/// What can be done with devices.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Add a device that is expected
+    Add {
+        /// Its registration id
+        name: String,
+        /// Name of its profile
+        #[arg(long, value_name = "NAME")]
+        profile: String,
+        /// Your own note
+        #[arg(long)]
+        label: Option<String>,
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// List the devices
+    List {
+        /// Only devices of this profile
+        #[arg(long, value_name = "NAME")]
+        profile: Option<String>,
+        /// Only devices in this state, such as expected, provisioned or disabled
+        #[arg(long, value_name = "STATE")]
+        state: Option<String>,
+        /// At most this many
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Show one device
+    Show {
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Switch a device off: its sessions are closed, its credentials no longer accepted
+    Disable {
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Switch a device on again
+    Enable {
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Remove a device: its credentials are void, its name is free at once
+    Delete {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+    /// Add the devices of a CSV file with the header name,type,label (type names the profile)
+    ///
+    /// May be repeated: a row whose device is there already, just so, changes nothing.
+    Import {
+        /// The file, - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Show the last value of everything a device has reported
+    Telemetry {
+        #[command(flatten)]
+        named: Named,
+    },
+}
+
+/// One device.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Named {
+    /// Its registration id
+    name: String,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+impl Named {
+    fn path(&self) -> [&str; 2] {
+        ["devices", &self.name]
+    }
+}
+
+impl Command {
+    pub(crate) async fn run(self, client: &Client, out: &mut Output) -> Result<(), Failure> {
+        match self {
+            Self::Add { name, profile, label, scope } => {
+                add(&DeviceCreate { name, profile, label }, &scope, client, out).await
+            }
+            Self::List { profile, state, limit, scope } => {
+                let [tenant] = scope.query();
+                let query = [tenant, ("profile", profile.as_deref()), ("state", state.as_deref())];
+                list(&query, limit, client, out).await
+            }
+            Self::Show { named } => show(&named, client, out).await,
+            Self::Disable { named } => switch(&named, "disable", client, out).await,
+            Self::Enable { named } => switch(&named, "enable", client, out).await,
+            Self::Delete { named, confirmation } => delete(&named, confirmation, client, out).await,
+            Self::Import { file, scope } => import::run(&file, &scope, client, out).await,
+            Self::Telemetry { named } => telemetry(&named, client, out).await,
+        }
+    }
+}
+
+async fn add(device: &DeviceCreate, scope: &Scope, client: &Client, out: &mut Output) -> Result<(), Failure> {
+    let device: Device = client.send_json(Method::POST, &["devices"], &scope.query(), device).await?;
+    out.sheet(&device)
+}
+
+async fn list(
+    query: &[(&str, Option<&str>)],
+    limit: Option<u64>,
+    client: &Client,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let mut listing = out.listing();
+    client.pages(&["devices"], query, limit, |page: Vec<Device>| listing.page(&page)).await?;
+    listing.end("There are no such devices.")
+}
+
+async fn show(named: &Named, client: &Client, out: &mut Output) -> Result<(), Failure> {
+    let device: Device = client.get(&named.path(), &named.scope.query()).await?;
+    out.sheet(&device)
+}
+
+async fn switch(named: &Named, verb: &str, client: &Client, out: &mut Output) -> Result<(), Failure> {
+    let [noun, name] = named.path();
+    client.call(Method::POST, &[noun, name, verb], &named.scope.query()).await?;
+    out.note(&format!("The device {name} is {verb}d."))
+}
+
+async fn delete(named: &Named, sure: Confirmation, client: &Client, out: &mut Output) -> Result<(), Failure> {
+    sure.ask(&format!("Delete the device {} and void its credentials?", named.name))?;
+    client.call(Method::DELETE, &named.path(), &named.scope.query()).await?;
+    out.note(&format!("The device {} is gone.", named.name))
+}
+
+async fn telemetry(named: &Named, client: &Client, out: &mut Output) -> Result<(), Failure> {
+    let [noun, name] = named.path();
+    let mut listing = out.listing();
+    let path = [noun, name, "telemetry"];
+    client.pages(&path, &named.scope.query(), None, |page: Vec<TelemetryValue>| listing.page(&page)).await?;
+    listing.end("The device has reported nothing.")
+}
+
+// === How devices are shown ===
+
+impl Row for Device {
+    const COLUMNS: &'static [&'static str] = &["name", "profile", "state", "since", "credentials", "label"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.profile.clone(),
+            render::word(&self.state),
+            self.state_since.clone(),
+            self.credentials_type.as_ref().map_or_else(|| "-".to_owned(), render::word),
+            self.label.clone().unwrap_or_default(),
+        ]
+    }
+}
+
+impl Sheet for Device {
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![
+            ("name", self.name.clone()),
+            ("id", self.id.clone()),
+            ("profile", self.profile.clone()),
+            ("state", render::word(&self.state)),
+            ("since", self.state_since.clone()),
+        ];
+        lines.extend(self.credentials_type.as_ref().map(|kind| ("credentials", render::word(kind))));
+        lines.extend(self.gateway.then(|| ("gateway", "yes".to_owned())));
+        lines.extend(self.label.clone().map(|label| ("label", label)));
+        lines
+    }
+}
+
+impl Row for TelemetryValue {
+    const COLUMNS: &'static [&'static str] = &["key", "value", "time", "scope"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.key.clone(), self.value.to_string(), time_in_words(self.ts_ms), render::word(&self.scope)]
+    }
+}
+
+/// The time is the device's own word and may lie outside every calendar.
+fn time_in_words(ts_ms: i64) -> String {
+    Timestamp::from_millisecond(ts_ms).map_or_else(|_| format!("{ts_ms} ms"), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_outside_the_calendar_is_shown_as_a_number() {
+        assert_eq!(time_in_words(1_795_456_800_123), "2026-11-23T18:00:00.123Z");
+        assert_eq!(time_in_words(i64::MAX), "9223372036854775807 ms");
+    }
+}

@@ -1,0 +1,26 @@
+//! One file for each noun: its flags, its calls, and how its answers are shown.
+
+pub(crate) mod attempts;
+pub(crate) mod audit;
+pub(crate) mod device;
+pub(crate) mod explain;
+pub(crate) mod import;
+pub(crate) mod operator;
+pub(crate) mod profile;
+pub(crate) mod simulate;
+pub(crate) mod tenant;
+
+/// The tenant that a command is about.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Scope {
+    /// Name of the tenant; without it the token's own, or the default one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<String>,
+}
+
+impl Scope {
+    /// The tenant as a named value in an address.
+    pub(crate) fn query(&self) -> [(&'static str, Option<&str>); 1] {
+        [("tenant", self.tenant.as_deref())]
+    }
+}

@@ -1,0 +1,107 @@
+//! `muster operator`
+
+use clap::Subcommand;
+use reqwest::Method;
+use wire::admin::{OperatorToken, OperatorTokenCreate, OperatorTokenCreated};
+
+use crate::client::Client;
+use crate::confirm::Confirmation;
+use crate::failure::Failure;
+use crate::render::{self, Output, Row, Sheet};
+use crate::values;
+
+/// What can be done about operators.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tokens that open the operator API
+    #[command(subcommand)]
+    Token(Token),
+}
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token; it is shown this once
+    Create {
+        /// Limit it to one tenant; without this it opens the whole server
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<String>,
+        /// End it by itself after this time, such as 24h or 90d
+        #[arg(long, value_name = "DURATION", value_parser = values::seconds)]
+        expires: Option<u64>,
+        /// A note to recognise it by
+        #[arg(long, default_value = "", hide_default_value = true)]
+        label: String,
+    },
+    /// List the tokens, without their text
+    List,
+    /// Void a token at once
+    Revoke {
+        /// Its id, as listed
+        id: String,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+}
+
+impl Command {
+    pub(crate) async fn run(self, client: &Client, out: &mut Output) -> Result<(), Failure> {
+        match self {
+            Self::Token(Token::Create { tenant, expires, label }) => {
+                let request = OperatorTokenCreate { tenant, label, expires_in_s: expires };
+                create(&request, client, out).await
+            }
+            Self::Token(Token::List) => list(client, out).await,
+            Self::Token(Token::Revoke { id, confirmation }) => revoke(&id, confirmation, client, out).await,
+        }
+    }
+}
+
+async fn create(request: &OperatorTokenCreate, client: &Client, out: &mut Output) -> Result<(), Failure> {
+    let created: OperatorTokenCreated =
+        client.send_json(Method::POST, &["operator-tokens"], &[], request).await?;
+    out.sheet(&created)?;
+    out.note("The token is shown only now.")
+}
+
+async fn list(client: &Client, out: &mut Output) -> Result<(), Failure> {
+    let mut listing = out.listing();
+    client.pages(&["operator-tokens"], &[], None, |page: Vec<OperatorToken>| listing.page(&page)).await?;
+    listing.end("There are no operator tokens.")
+}
+
+async fn revoke(id: &str, sure: Confirmation, client: &Client, out: &mut Output) -> Result<(), Failure> {
+    sure.ask(&format!("Void the operator token {id}?"))?;
+    client.call(Method::DELETE, &["operator-tokens", id], &[]).await?;
+    out.note(&format!("The token {id} is void."))
+}
+
+impl Row for OperatorToken {
+    const COLUMNS: &'static [&'static str] = &["id", "right", "tenant", "label", "created", "expires", "revoked"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            render::word(&self.right),
+            render::or_dash(self.tenant.as_deref()),
+            self.label.clone(),
+            self.created_at.clone(),
+            self.expires_at.clone().unwrap_or_else(|| "never".to_owned()),
+            render::or_dash(self.revoked_at.as_deref()),
+        ]
+    }
+}
+
+impl Sheet for OperatorTokenCreated {
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let listed = &self.listed;
+        let mut lines = vec![
+            ("token", self.token.expose().to_owned()),
+            ("id", listed.id.clone()),
+            ("right", render::word(&listed.right)),
+        ];
+        lines.extend(listed.tenant.clone().map(|tenant| ("tenant", tenant)));
+        lines.push(("expires", listed.expires_at.clone().unwrap_or_else(|| "never".to_owned())));
+        lines
+    }
+}

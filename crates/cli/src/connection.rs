@@ -1,0 +1,201 @@
+//! Which server is spoken to, and with which token.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use serde::Deserialize;
+use wire::Secret;
+
+use crate::failure::{Failure, Kind};
+use crate::values;
+
+/// Flags that say which server is meant.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ServerFlags {
+    /// Folder of a server on this machine: its address and admin secret are read from there
+    /// [env: MUSTER_DATA]
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "server", help_heading = "Server")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address of a server, such as https://muster.example; goes with --token-file [env: MUSTER_SERVER]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Server")]
+    pub(crate) server: Option<String>,
+    /// File that holds the operator token, - for standard input [env: MUSTER_TOKEN_FILE]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// A server and the token to speak to it with.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Base address, without a path.
+    pub(crate) url: String,
+    /// The operator token.
+    pub(crate) token: Secret,
+    /// The folder it was read from, if it was.
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// What a running server leaves in its folder.
+#[derive(Debug, Deserialize)]
+struct Running {
+    http: String,
+}
+
+impl ServerFlags {
+    /// Finds server and token. A flag counts more than the environment, a server more than a folder.
+    ///
+    /// # Errors
+    /// When no server is named, or the folder or file named cannot be used.
+    pub(crate) fn resolve(&self) -> Result<Connection, Failure> {
+        self.with_environment(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
+    }
+
+    fn with_environment(&self, variable: impl Fn(&str) -> Option<PathBuf>) -> Result<Connection, Failure> {
+        let token_file = self.token_file.clone().or_else(|| variable("MUSTER_TOKEN_FILE"));
+        if let Some(folder) = &self.data {
+            // The folder has its own token; only a flag beside it means another one.
+            return local(folder, self.token_file.as_deref());
+        }
+        let server = self.server.clone().or_else(|| {
+            variable("MUSTER_SERVER").map(|server| server.to_string_lossy().into_owned())
+        });
+        if let Some(server) = server {
+            return remote(&server, token_file.as_deref());
+        }
+        match variable("MUSTER_DATA") {
+            Some(folder) => local(&folder, token_file.as_deref()),
+            None => Err(Failure::usage("no server is named")
+                .hint("use --data DIR for a server on this machine, or --server URL with --token-file FILE")),
+        }
+    }
+}
+
+fn remote(server: &str, token_file: Option<&Path>) -> Result<Connection, Failure> {
+    let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+    let Some(file) = token_file else {
+        return Err(Failure::usage("a token is needed to speak to the server")
+            .hint("use --token-file FILE; `muster operator token create` makes one on the server's machine"));
+    };
+    Ok(Connection { url, token: token_from(file)?, data: None })
+}
+
+fn local(folder: &Path, token_file: Option<&Path>) -> Result<Connection, Failure> {
+    let running = running_server(folder)?;
+    let secret = folder.join("keys").join("admin-secret");
+    let token = token_from(token_file.unwrap_or(&secret))?;
+    Ok(Connection { url: running.http, token, data: Some(folder.to_owned()) })
+}
+
+fn token_from(file: &Path) -> Result<Secret, Failure> {
+    let secret = values::secret_from(file)?;
+    let usable = secret.expose().bytes().all(|byte| byte.is_ascii_graphic());
+    if !usable {
+        return Err(Failure::usage(format!("{} does not hold an operator token", file.display()))
+            .hint("the file holds the token alone, on one line"));
+    }
+    Ok(secret)
+}
+
+fn running_server(folder: &Path) -> Result<Running, Failure> {
+    let file = folder.join("run").join("server.json");
+    let text = fs::read_to_string(&file).map_err(|error| no_running_server(folder, &file, &error))?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::usage(format!("{} cannot be used: {error}", file.display()))
+            .hint("a server that starts on the folder writes the file anew")
+    })
+}
+
+fn no_running_server(folder: &Path, file: &Path, error: &io::Error) -> Failure {
+    let folder_name = folder.display();
+    if error.kind() != io::ErrorKind::NotFound {
+        return Failure::usage(format!("cannot read {}: {error}", file.display()))
+            .hint("the folder belongs to the user that runs the server");
+    }
+    if !folder.is_dir() {
+        return Failure::usage(format!("there is no folder {folder_name}"))
+            .hint("--data names the folder that the server was started with");
+    }
+    Failure::new(Kind::Unreachable, format!("no server is running on the folder {folder_name}"))
+        .hint(format!("start one: musterd quickstart --data {folder_name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    fn folder_of_a_server() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("run")).unwrap();
+        fs::create_dir(folder.path().join("keys")).unwrap();
+        let running = r#"{"pid":1,"http":"http://127.0.0.1:8080"}"#;
+        fs::write(folder.path().join("run/server.json"), running).unwrap();
+        fs::write(folder.path().join("keys/admin-secret"), "mst_admin\n").unwrap();
+        fs::write(folder.path().join("token"), "mst_other\n").unwrap();
+        folder
+    }
+
+    fn nothing(_: &str) -> Option<PathBuf> {
+        None
+    }
+
+    #[test]
+    fn a_folder_gives_address_and_admin_secret() {
+        let folder = folder_of_a_server();
+        let flags = ServerFlags { data: Some(folder.path().into()), ..ServerFlags::default() };
+        let connection = flags.with_environment(nothing).unwrap();
+        assert_eq!(connection.url, "http://127.0.0.1:8080");
+        assert_eq!(connection.token.expose(), "mst_admin");
+    }
+
+    #[test]
+    fn a_flag_counts_more_than_the_environment() {
+        let folder = folder_of_a_server();
+        let token = folder.path().join("token");
+        let environment = |name: &str| match name {
+            "MUSTER_SERVER" => Some(PathBuf::from("https://far.example")),
+            "MUSTER_TOKEN_FILE" => Some(token.clone()),
+            _ => None,
+        };
+        let flags = ServerFlags { data: Some(folder.path().into()), ..ServerFlags::default() };
+        let connection = flags.with_environment(environment).unwrap();
+        assert_eq!((connection.url.as_str(), connection.token.expose()), ("http://127.0.0.1:8080", "mst_admin"));
+
+        let connection = ServerFlags::default().with_environment(environment).unwrap();
+        assert_eq!((connection.url.as_str(), connection.token.expose()), ("https://far.example", "mst_other"));
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_plain_http() {
+        let folder = folder_of_a_server();
+        let flags = ServerFlags {
+            server: Some("127.0.0.1:8080".to_owned()),
+            token_file: Some(folder.path().join("token")),
+            data: None,
+        };
+        assert_eq!(flags.with_environment(nothing).unwrap().url, "http://127.0.0.1:8080");
+    }
+
+    #[test]
+    fn each_way_to_be_without_a_server_has_its_own_exit_code() {
+        let empty = tempfile::tempdir().unwrap();
+        let kind = |data: &OsStr| {
+            let flags = ServerFlags { data: Some(data.into()), ..ServerFlags::default() };
+            flags.with_environment(nothing).unwrap_err().kind()
+        };
+        assert_eq!(kind(empty.path().as_os_str()), Kind::Unreachable);
+        assert_eq!(kind(empty.path().join("absent").as_os_str()), Kind::Usage);
+        let failure = ServerFlags::default().with_environment(nothing).unwrap_err();
+        assert_eq!(failure.kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_refused() {
+        let folder = folder_of_a_server();
+        fs::write(folder.path().join("keys/admin-secret"), "two words\n").unwrap();
+        let flags = ServerFlags { data: Some(folder.path().into()), ..ServerFlags::default() };
+        let failure = flags.with_environment(nothing).unwrap_err();
+        assert_eq!(failure.kind(), Kind::Usage);
+    }
+}

@@ -1,0 +1,337 @@
+//! How answers are shown: as a table for people, as JSON or YAML for programs.
+//!
+//! Listings are written page by page as they arrive, so a registry of a million devices does not have to
+//! fit into our memory.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::text;
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Columns for people. Characters that a terminal would act on are spelled out.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// A thing that is shown as one row of a listing.
+pub(crate) trait Row: Serialize {
+    /// The headings.
+    const COLUMNS: &'static [&'static str];
+    /// One cell for each heading.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// A thing that is shown alone, one line for each of its fields.
+pub(crate) trait Sheet: Serialize {
+    /// Names of the fields and what they hold; a field without a value is left out.
+    fn lines(&self) -> Vec<(&'static str, String)>;
+}
+
+/// Where answers go.
+pub(crate) struct Output {
+    format: Format,
+    out: Box<dyn Write>,
+}
+
+impl Output {
+    /// Standard output, buffered.
+    pub(crate) fn stdout(format: Format) -> Self {
+        Self::new(format, Box::new(io::BufWriter::new(io::stdout())))
+    }
+
+    pub(crate) fn new(format: Format, out: Box<dyn Write>) -> Self {
+        Self { format, out }
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Shows one thing.
+    pub(crate) fn sheet<T: Sheet>(&mut self, thing: &T) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.aligned(&thing.lines()),
+            Format::Json | Format::Yaml => self.document(thing),
+        }
+    }
+
+    /// Writes one JSON or YAML document, as the format says; a table has no documents, so JSON then.
+    pub(crate) fn document<T: Serialize + ?Sized>(&mut self, thing: &T) -> Result<(), Failure> {
+        let document = match self.format {
+            Format::Yaml => yaml(thing)?,
+            Format::Json | Format::Table => json(thing)? + "\n",
+        };
+        self.out.write_all(document.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+
+    /// A sentence for people; programs that asked for JSON or YAML do not see it.
+    pub(crate) fn note(&mut self, sentence: &str) -> Result<(), Failure> {
+        if self.format == Format::Table {
+            writeln!(self.out, "{}", text::visible(sentence))?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Begins a listing; each of its pages is given to [`Listing::page`].
+    pub(crate) fn listing(&mut self) -> Listing<'_> {
+        Listing { output: self, rows: 0, widths: Vec::new() }
+    }
+
+    fn aligned(&mut self, lines: &[(&'static str, String)]) -> Result<(), Failure> {
+        let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in lines {
+            writeln!(self.out, "{name:<width$}  {}", text::visible(value))?;
+        }
+        Ok(self.out.flush()?)
+    }
+}
+
+/// A listing that is being written.
+pub(crate) struct Listing<'a> {
+    output: &'a mut Output,
+    rows: u64,
+    widths: Vec<u16>,
+}
+
+impl Listing<'_> {
+    /// Writes the next rows.
+    pub(crate) fn page<T: Row>(&mut self, rows: &[T]) -> Result<(), Failure> {
+        match self.output.format {
+            Format::Table => self.table(rows)?,
+            Format::Json => rows.iter().try_for_each(|row| self.json(row))?,
+            Format::Yaml => rows.iter().try_for_each(|row| self.yaml(row))?,
+        }
+        Ok(self.output.out.flush()?)
+    }
+
+    /// Ends the listing. `none` is what people read when there was not a single row.
+    pub(crate) fn end(self, none: &str) -> Result<(), Failure> {
+        if self.rows == 0 {
+            self.output.note(none)?;
+        }
+        self.close()
+    }
+
+    /// Ends the listing, and says nothing to people if it was empty.
+    pub(crate) fn close(self) -> Result<(), Failure> {
+        let out = &mut self.output.out;
+        match (self.output.format, self.rows) {
+            (Format::Table, _) => {}
+            (Format::Json | Format::Yaml, 0) => writeln!(out, "[]")?,
+            (Format::Json, _) => writeln!(out, "\n]")?,
+            (Format::Yaml, _) => {}
+        }
+        Ok(out.flush()?)
+    }
+
+    fn json<T: Serialize>(&mut self, row: &T) -> Result<(), Failure> {
+        let opening = if self.rows == 0 { "[\n" } else { ",\n" };
+        self.rows += 1;
+        let row = json(row)?;
+        self.output.out.write_all(opening.as_bytes())?;
+        Ok(write!(self.output.out, "  {}", row.replace('\n', "\n  "))?)
+    }
+
+    fn yaml<T: Serialize>(&mut self, row: &T) -> Result<(), Failure> {
+        self.rows += 1;
+        // A list item that is spelled as JSON has to stand on one line.
+        let item = match block_yaml(&[row])? {
+            Some(block) => block,
+            None => format!("- {}\n", text::visible_json(serde_json::to_string(row).map_err(io::Error::other)?)),
+        };
+        Ok(self.output.out.write_all(item.as_bytes())?)
+    }
+
+    fn table<T: Row>(&mut self, rows: &[T]) -> Result<(), Failure> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut table = bare_table();
+        if self.rows == 0 {
+            table.set_header(T::COLUMNS.iter().map(|heading| heading.to_uppercase()));
+        }
+        for row in rows {
+            table.add_row(row.cells().iter().map(|cell| text::visible(cell).into_owned()));
+        }
+        self.keep_widths(&mut table);
+        self.rows += rows.len() as u64;
+        for line in table.lines() {
+            writeln!(self.output.out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// Later pages are at least as wide as earlier ones, so that their columns stand below each other.
+    fn keep_widths(&mut self, table: &mut Table) {
+        for (column, width) in table.column_iter_mut().zip(&self.widths) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*width)));
+        }
+        let content = table.column_max_content_widths();
+        self.widths.resize(content.len(), 0);
+        for (width, content) in self.widths.iter_mut().zip(content) {
+            // The boundary counts the padding on the right too.
+            *width = (*width).max(content + 2);
+        }
+    }
+}
+
+fn bare_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
+fn json<T: Serialize + ?Sized>(thing: &T) -> Result<String, Failure> {
+    let json = serde_json::to_string_pretty(thing).map_err(io::Error::other)?;
+    Ok(text::visible_json(json))
+}
+
+/// YAML; where a name holds what a terminal would act on it is spelled as JSON, which is YAML too and
+/// can escape everything (YAML 1.2, section 1.3).
+fn yaml<T: Serialize + ?Sized>(thing: &T) -> Result<String, Failure> {
+    match block_yaml(thing)? {
+        Some(block) => Ok(block),
+        None => Ok(json(thing)? + "\n"),
+    }
+}
+
+/// The usual spelling of YAML, if nothing in it would act on a terminal.
+fn block_yaml<T: Serialize + ?Sized>(thing: &T) -> Result<Option<String>, Failure> {
+    let yaml = serde_norway::to_string(thing).map_err(io::Error::other)?;
+    let harmless = !yaml.contains(|character| character != '\n' && text::is_hazard(character));
+    Ok(harmless.then_some(yaml))
+}
+
+/// Whether a person is likely to watch: progress and questions go to standard error.
+pub(crate) fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// The word that a member of a fixed set is spelled with on the wire.
+pub(crate) fn word<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+/// The word that a choice has on the command line.
+pub(crate) fn word_of(choice: &impl clap::ValueEnum) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// A duration in the largest units that show it whole: `10m`, `1d`, `90s`.
+pub(crate) fn duration(seconds: u64) -> String {
+    match seconds {
+        0 => "0".to_owned(),
+        s if s % 86_400 == 0 => format!("{}d", s / 86_400),
+        s if s % 3_600 == 0 => format!("{}h", s / 3_600),
+        s if s % 60 == 0 => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
+/// The text of an optional cell.
+pub(crate) fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Thing {
+        name: &'static str,
+        size: u32,
+    }
+
+    impl Row for Thing {
+        const COLUMNS: &'static [&'static str] = &["name", "size"];
+        fn cells(&self) -> Vec<String> {
+            vec![self.name.to_owned(), self.size.to_string()]
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn shown(format: Format, pages: &[&[Thing]]) -> String {
+        let shared = Shared::default();
+        let mut output = Output::new(format, Box::new(shared.clone()));
+        let mut listing = output.listing();
+        for page in pages {
+            listing.page(page).unwrap();
+        }
+        listing.end("Nothing here.").unwrap();
+        let bytes = shared.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    const FIRST: &[Thing] = &[Thing { name: "pump-17", size: 3 }];
+    const SECOND: &[Thing] = &[Thing { name: "x", size: 12 }];
+
+    #[test]
+    fn a_table_has_one_heading_and_its_pages_stand_below_each_other() {
+        assert_eq!(shown(Format::Table, &[FIRST, SECOND]), " NAME     SIZE\n pump-17  3\n x        12\n");
+    }
+
+    #[test]
+    fn pages_of_json_and_yaml_make_one_document() {
+        let json = shown(Format::Json, &[FIRST, SECOND]);
+        let back: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, serde_json::json!([{"name":"pump-17","size":3},{"name":"x","size":12}]));
+        assert_eq!(shown(Format::Yaml, &[FIRST, SECOND]), "- name: pump-17\n  size: 3\n- name: x\n  size: 12\n");
+    }
+
+    #[test]
+    fn an_empty_listing_says_so() {
+        assert_eq!(shown(Format::Table, &[&[]]), "Nothing here.\n");
+        assert_eq!(shown(Format::Json, &[&[]]), "[]\n");
+        assert_eq!(shown(Format::Yaml, &[]), "[]\n");
+    }
+
+    #[test]
+    fn no_format_lets_a_name_act_on_the_terminal() {
+        let evil: &[Thing] = &[Thing { name: "a\u{1b}[2J\u{9b}1m\u{202e}b", size: 1 }];
+        for format in [Format::Table, Format::Json, Format::Yaml] {
+            let text = shown(format, &[evil, FIRST]);
+            assert!(!text.contains(|c| c != '\n' && text::is_hazard(c)), "{format:?}: {text:?}");
+        }
+        let yaml = shown(Format::Yaml, &[evil, FIRST]);
+        let back: Vec<serde_json::Value> = serde_norway::from_str(&yaml).unwrap_or_default();
+        assert_eq!(back.first().map(|row| row["name"].clone()), Some("a\u{1b}[2J\u{9b}1m\u{202e}b".into()));
+    }
+
+    #[test]
+    fn durations_are_shown_as_they_are_typed() {
+        for text in ["0", "90s", "10m", "5h", "7d"] {
+            assert_eq!(duration(crate::values::seconds(text).unwrap()), text);
+        }
+    }
+}
