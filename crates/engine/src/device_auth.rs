@@ -9,7 +9,7 @@ use std::sync::Arc;
 use domain::login::{Login, Verdict, judge, lookups};
 use domain::{
     Credential, CredentialKeys, DeviceKey, DeviceRecord, DeviceState, Generation, Kind, Origin, Refusal,
-    TenantId,
+    Secret, TenantId,
 };
 
 use crate::attempts::Attempt;
@@ -68,6 +68,29 @@ impl DeviceAuth {
         within: Option<TenantId>,
     ) -> Result<Connected, Refusal> {
         self.known(login.user_name.expose(), || self.by_lookups(login), origin, within)
+    }
+
+    /// The device that a client id alone names (thingsboard page, section 7.2), or `None`: who is nobody may
+    /// still want to be provisioned, so a find that fails is no failed attempt.
+    ///
+    /// # Errors
+    /// `device-disabled`, or what the store says.
+    pub fn by_client_id(
+        &self,
+        client_id: &str,
+        origin: Origin,
+        within: Option<TenantId>,
+    ) -> Result<Option<Connected>, Refusal> {
+        let nothing = || Secret::new("");
+        let login = Login { client_id: client_id.to_owned(), user_name: nothing(), password: nothing() };
+        let Some(device) = self.by_lookups(&login)? else { return Ok(None) };
+        match admit(&device, within) {
+            Err(Refusal::CredentialsUnknown) => Ok(None),
+            result => {
+                self.shared.metrics.login(origin.wire, result.is_ok());
+                result.map(Some).inspect_err(|refusal| self.note(origin, *refusal))
+            }
+        }
     }
 
     /// Tries the derived form of a token first, then what `chosen` finds.
