@@ -1,0 +1,240 @@
+//! From text to settings: every mistake with its place.
+
+use std::ops::Range;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
+
+use super::{Config, DEFAULTS, Mistake};
+
+/// What the names of overriding variables begin with.
+pub(super) const PREFIX: &str = "MUSTER__";
+
+/// See [`Config::read`].
+pub(super) fn read(
+    text: &str,
+    file: &Path,
+    environment: &[(String, String)],
+) -> Result<Config, Vec<Mistake>> {
+    let source = Source { text, file };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let broken = |error: &toml::de::Error| source.mistake(&error.span().unwrap_or(0..0), error.message());
+    let mut mistakes: Vec<Mistake> = errors.iter().map(broken).collect();
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let mut merged = defaults().map_err(|message| vec![Mistake::of_file(file, &message)])?;
+    overlay(&mut merged, table.get_ref(), "", &source, &mut mistakes);
+    for (name, value) in environment {
+        if let Err(message) = overlay_variable(&mut merged, name, value) {
+            mistakes.push(Mistake { place: name.clone(), message });
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let origin = Origin { source: &source, table: table.get_ref(), environment };
+    let config: Config = serde_path_to_error::deserialize(merged)
+        .map_err(|error| vec![origin.mistake(&error.path().to_string(), error.inner().message())])?;
+    let mistakes: Vec<Mistake> =
+        problems(&config).into_iter().map(|(key, message)| origin.mistake(key, &message)).collect();
+    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+fn defaults() -> Result<Table, String> {
+    DEFAULTS.parse().map_err(|error: toml::de::Error| error.to_string())
+}
+
+/// A file's text and name.
+struct Source<'a> {
+    text: &'a str,
+    file: &'a Path,
+}
+
+impl Source<'_> {
+    fn mistake(&self, span: &Range<usize>, message: impl Into<String>) -> Mistake {
+        Mistake::at(self.file, self.text, span, message)
+    }
+}
+
+/// Puts a table of the file over the defaults, noting keys that do not exist and values of the wrong kind.
+fn overlay(
+    under: &mut Table,
+    over: &DeTable<'_>,
+    path: &str,
+    source: &Source<'_>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    for (key, value) in over {
+        let path = join(path, key.get_ref());
+        let Some(default) = under.get_mut(key.get_ref().as_ref()) else {
+            mistakes.push(source.mistake(&key.span(), format!("there is no setting `{path}`")));
+            continue;
+        };
+        match (default, value.get_ref()) {
+            (Value::Table(under), DeValue::Table(over)) => overlay(under, over, &path, source, mistakes),
+            (default, given) => match convert(default, given) {
+                Some(value) => *default = value,
+                None => {
+                    let told = format!("`{path}` takes {}, not {}", kind(default), given.type_str());
+                    mistakes.push(source.mistake(&value.span(), told));
+                }
+            },
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// The value, if it is of the default's kind.
+fn convert(default: &Value, given: &DeValue<'_>) -> Option<Value> {
+    match (default, given) {
+        (Value::String(_), DeValue::String(text)) => Some(Value::String(text.clone().into_owned())),
+        (Value::Integer(_), DeValue::Integer(number)) => {
+            i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok().map(Value::Integer)
+        }
+        (Value::Boolean(_), DeValue::Boolean(value)) => Some(Value::Boolean(*value)),
+        (Value::Array(_), DeValue::Array(items)) => {
+            let text = |item: &Spanned<DeValue<'_>>| item.get_ref().as_str().map(Value::from);
+            items.iter().map(text).collect::<Option<Vec<_>>>().map(Value::Array)
+        }
+        _ => None,
+    }
+}
+
+fn kind(default: &Value) -> &'static str {
+    match default {
+        Value::String(_) => "a text",
+        Value::Integer(_) => "a whole number",
+        Value::Boolean(_) => "true or false",
+        Value::Array(_) => "a list of texts",
+        _ => "a section",
+    }
+}
+
+/// Puts one variable over the settings.
+fn overlay_variable(under: &mut Table, name: &str, text: &str) -> Result<(), String> {
+    let path = name.strip_prefix(PREFIX).unwrap_or(name).to_lowercase();
+    let unknown = || format!("there is no setting `{}`", path.replace("__", "."));
+    let mut keys: Vec<&str> = path.split("__").collect();
+    let last = keys.pop().ok_or_else(unknown)?;
+    let mut table = under;
+    for key in keys {
+        table = table.get_mut(key).and_then(Value::as_table_mut).ok_or_else(unknown)?;
+    }
+    let default = table.get_mut(last).filter(|value| !value.is_table()).ok_or_else(unknown)?;
+    *default = convert_text(default, text)
+        .ok_or_else(|| format!("`{}` takes {}", path.replace("__", "."), kind(default)))?;
+    Ok(())
+}
+
+fn convert_text(default: &Value, text: &str) -> Option<Value> {
+    match default {
+        Value::String(_) => Some(Value::from(text)),
+        Value::Integer(_) => text.trim().parse().ok().map(Value::Integer),
+        Value::Boolean(_) => text.trim().parse().ok().map(Value::Boolean),
+        Value::Array(_) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Some(Value::Array(items.map(Value::from).collect()))
+        }
+        _ => None,
+    }
+}
+
+/// Where settings came from: the environment, or else the file.
+struct Origin<'a> {
+    source: &'a Source<'a>,
+    table: &'a DeTable<'a>,
+    environment: &'a [(String, String)],
+}
+
+impl Origin<'_> {
+    fn mistake(&self, path: &str, message: &str) -> Mistake {
+        let message = format!("`{path}`: {}", message.trim());
+        if let Some(place) = self.variable(path) {
+            return Mistake { place, message };
+        }
+        self.source.mistake(&find(self.table, path).unwrap_or(0..0), message)
+    }
+
+    fn variable(&self, path: &str) -> Option<String> {
+        let key = path.split('[').next().unwrap_or(path);
+        let name = format!("{PREFIX}{}", key.replace('.', "__").to_uppercase());
+        self.environment.iter().map(|(name, _)| name).find(|given| given.eq_ignore_ascii_case(&name)).cloned()
+    }
+}
+
+/// The span of the value at a path such as `http.bind[1]`.
+fn find(table: &DeTable<'_>, path: &str) -> Option<Range<usize>> {
+    let mut parts = path.split(['.', '[']).map(|part| part.trim_end_matches(']'));
+    let mut value = table.get(parts.next()?)?;
+    for part in parts {
+        value = match value.get_ref() {
+            DeValue::Table(table) => table.get(part)?,
+            DeValue::Array(items) => items.get(part.parse::<usize>().ok()?)?,
+            _ => break,
+        };
+    }
+    Some(value.span())
+}
+
+/// What the kinds of values cannot say: ranges, words, files that must be readable.
+fn problems(config: &Config) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let mut range = |key, value: u32, least: u32, most: u32| {
+        if !(least..=most).contains(&value) {
+            found.push((key, format!("{value} is not between {least} and {most}")));
+        }
+    };
+    range("http.connections", config.http.connections, 1, 1_000_000);
+    range("http.header_timeout_s", config.http.header_timeout_s, 1, 3600);
+    range("http.body_timeout_s", config.http.body_timeout_s, 1, 3600);
+    range("http.idle_timeout_s", config.http.idle_timeout_s, 1, 86_400);
+    range("http.header_bytes", config.http.header_bytes, 8192, 1_048_576);
+    range("https.handshake_timeout_s", config.https.handshake_timeout_s, 1, 600);
+    range("mqtt.connections", config.mqtt.connections, 1, 1_000_000);
+    range("mqtt.connect_timeout_s", config.mqtt.connect_timeout_s, 1, 600);
+    range("provisioning.unproven_per_second", config.provisioning.unproven_per_second, 1, 1_000_000);
+    range("provisioning.unproven_burst", config.provisioning.unproven_burst, 1, 1_000_000);
+    range("stop.grace_s", config.stop.grace_s, 0, 3600);
+    found.extend(name_problem(&config.name));
+    if config.directory.as_os_str().is_empty() {
+        found.push(("directory", "it is empty".to_owned()));
+    }
+    found.extend(tls_problems(&config.https));
+    if let Err(error) = config.log.filter.parse::<tracing_subscriber::EnvFilter>() {
+        found.push(("log.filter", error.to_string()));
+    }
+    found
+}
+
+fn name_problem(name: &str) -> Option<(&'static str, String)> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let good = (1..=64).contains(&name.len()) && name.chars().all(plain);
+    let told = || ("name", "it takes 1 to 64 letters, digits, `-`, `_` and `.`".to_owned());
+    (!good).then(told)
+}
+
+fn tls_problems(https: &super::Https) -> Vec<(&'static str, String)> {
+    let named = [("https.certificate", &https.certificate), ("https.key", &https.key)];
+    if https.bind.is_empty() && named.iter().all(|(_, path)| path.as_os_str().is_empty()) {
+        return Vec::new();
+    }
+    let unreadable = |(key, path): (&'static str, &std::path::PathBuf)| {
+        if path.as_os_str().is_empty() {
+            return Some((key, "it is needed for HTTPS".to_owned()));
+        }
+        let error = std::fs::read(path).err()?;
+        Some((key, format!("{}: {error}", path.display())))
+    };
+    let mut found: Vec<_> = named.into_iter().filter_map(unreadable).collect();
+    if found.is_empty()
+        && let Err(error) = crate::listeners::tls::server_config(&https.certificate, &https.key)
+    {
+        found.push(("https.certificate", format!("{error:#}")));
+    }
+    found
+}

@@ -1,0 +1,187 @@
+//! Settings: the compiled-in defaults, one file over them, the environment over both.
+//!
+//! The default file is the schema too: a key that it does not have does not exist, and its value says
+//! what kind of value the key takes. So the documentation and the truth cannot drift apart.
+
+mod bind;
+mod check;
+mod place;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use bind::Bind;
+pub use place::Mistake;
+
+/// The documented defaults.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// All settings. Every key is documented in [`DEFAULTS`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The name of this server in its log and journal.
+    pub name: String,
+    /// The folder that holds everything.
+    pub directory: PathBuf,
+    /// Where keys are.
+    pub keys: Keys,
+    /// Plain HTTP, and what it shares with HTTPS.
+    pub http: Http,
+    /// HTTPS.
+    pub https: Https,
+    /// MQTT.
+    pub mqtt: Mqtt,
+    /// What devices that provision are told and allowed.
+    pub provisioning: Provisioning,
+    /// How the server ends.
+    pub stop: Stop,
+    /// The log.
+    pub log: Log,
+}
+
+/// Section `[keys]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// The file of the key-encryption key; empty means the one in the directory.
+    pub file: PathBuf,
+}
+
+/// Section `[http]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Where it listens.
+    pub bind: Vec<Bind>,
+    /// The most connections at a time.
+    pub connections: u32,
+    /// Time for the header of a request, in seconds.
+    pub header_timeout_s: u32,
+    /// Time for the body of a request, in seconds.
+    pub body_timeout_s: u32,
+    /// Time that a kept connection may do nothing, in seconds.
+    pub idle_timeout_s: u32,
+    /// The longest header, in bytes.
+    pub header_bytes: u32,
+}
+
+/// Section `[https]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Https {
+    /// Where it listens.
+    pub bind: Vec<Bind>,
+    /// The certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+    /// Time for the handshake, in seconds.
+    pub handshake_timeout_s: u32,
+}
+
+/// Section `[mqtt]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mqtt {
+    /// Where it listens.
+    pub bind: Vec<Bind>,
+    /// The most connections at a time.
+    pub connections: u32,
+    /// Time from connecting to the end of CONNECT, in seconds.
+    pub connect_timeout_s: u32,
+    /// Whether an unknown client without user name and password may provision.
+    pub anonymous_provisioning: bool,
+}
+
+/// Section `[provisioning]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provisioning {
+    /// Whether a proven device is told why it was refused.
+    pub error_detail: bool,
+    /// Unproven attempts of a source, a second.
+    pub unproven_per_second: u32,
+    /// Unproven attempts of a source at once.
+    pub unproven_burst: u32,
+}
+
+/// Section `[stop]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// Time for requests in flight, in seconds.
+    pub grace_s: u32,
+}
+
+/// Section `[log]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// What is logged.
+    pub filter: String,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// The defaults with nothing over them.
+    ///
+    /// # Errors
+    /// Never: a test reads the compiled-in file.
+    pub fn defaults() -> Result<Config, Vec<Mistake>> {
+        Config::read("", Path::new("(defaults)"), &[])
+    }
+
+    /// Reads a file, with what `environment` (name, value) overrides.
+    ///
+    /// # Errors
+    /// Every mistake that was found, with its place.
+    pub fn load(file: Option<&Path>, environment: &[(String, String)]) -> Result<Config, Vec<Mistake>> {
+        let Some(file) = file else { return Config::read("", Path::new("(defaults)"), environment) };
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| vec![Mistake::of_file(file, &error.to_string())])?;
+        Config::read(&text, file, environment)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read(text: &str, file: &Path, environment: &[(String, String)]) -> Result<Config, Vec<Mistake>> {
+        check::read(text, file, environment)
+    }
+
+    /// Where everything lies.
+    pub fn layout(&self) -> crate::layout::Layout {
+        crate::layout::Layout::new(&self.directory, &self.keys.file)
+    }
+}
+
+/// The variables of this process that override settings.
+pub fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .filter(|(name, _)| name.starts_with(check::PREFIX))
+        .collect()
+}
+
+/// A number of seconds as a duration.
+pub fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
+}
+
+#[cfg(test)]
+mod tests;

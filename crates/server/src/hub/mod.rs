@@ -1,0 +1,3 @@
+//! What connected devices are to this server.
+
+pub mod sessions;

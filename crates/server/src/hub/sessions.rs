@@ -1,0 +1,143 @@
+//! Who is connected: one session a device, and the way to close it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use domain::DeviceKey;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+/// Shards of the registry, so that connecting devices do not wait for each other.
+const SHARDS: usize = 64;
+
+/// Places in a session's mailbox. It only ever needs one; a full one belongs to a session that is ending.
+const MAILBOX: usize = 8;
+
+/// Why a session is ended from our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kick {
+    /// The device connected anew (thingsboard page, section 7.2).
+    TakenOver,
+    /// It was deleted, disabled, or holds other credentials now.
+    Void,
+}
+
+/// The sessions of all devices.
+pub struct Sessions {
+    shards: Box<[Mutex<HashMap<DeviceKey, Entry>>]>,
+    numbers: AtomicU64,
+    closes: AtomicU64,
+}
+
+impl Default for Sessions {
+    fn default() -> Sessions {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Sessions { shards, numbers: AtomicU64::new(0), closes: AtomicU64::new(0) }
+    }
+}
+
+struct Entry {
+    number: u64,
+    mailbox: mpsc::Sender<Kick>,
+}
+
+/// A session's place in the registry; leaves it when it is dropped.
+pub struct Place {
+    sessions: Arc<Sessions>,
+    device: DeviceKey,
+    number: u64,
+    mailbox: mpsc::Receiver<Kick>,
+}
+
+impl Sessions {
+    /// Enters a new session of a device; the one it had is asked to end.
+    pub fn enter(self: &Arc<Sessions>, device: DeviceKey) -> Place {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let (sender, mailbox) = mpsc::channel(MAILBOX);
+        let before = self.shard(device).lock().insert(device, Entry { number, mailbox: sender });
+        if let Some(before) = before {
+            // A full mailbox holds a reason to end already.
+            let _ = before.mailbox.try_send(Kick::TakenOver);
+        }
+        Place { sessions: Arc::clone(self), device, number, mailbox }
+    }
+
+    /// Rises whenever sessions are closed: who entered while it rose must show its credentials again.
+    pub fn closes(&self) -> u64 {
+        self.closes.load(Ordering::SeqCst)
+    }
+
+    /// How many devices are connected.
+    pub fn count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    fn shard(&self, device: DeviceKey) -> &Mutex<HashMap<DeviceKey, Entry>> {
+        // Device keys are handed out one after the other, so their lowest bits spread them evenly.
+        let at = usize::try_from(device.0 % SHARDS as u64).unwrap_or(0);
+        &self.shards[at]
+    }
+}
+
+impl engine::Sessions for Sessions {
+    fn close(&self, devices: &[DeviceKey], why: engine::Farewell) {
+        if devices.is_empty() {
+            return;
+        }
+        self.closes.fetch_add(1, Ordering::SeqCst);
+        tracing::debug!(devices = devices.len(), ?why, "closing sessions");
+        for device in devices {
+            if let Some(entry) = self.shard(*device).lock().get(device) {
+                // As above.
+                let _ = entry.mailbox.try_send(Kick::Void);
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Waits to be asked to end. May be given up and called again.
+    pub async fn kicked(&mut self) -> Kick {
+        self.mailbox.recv().await.unwrap_or(Kick::TakenOver)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut shard = self.sessions.shard(self.device).lock();
+        if shard.get(&self.device).is_some_and(|entry| entry.number == self.number) {
+            shard.remove(&self.device);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::Sessions as _;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn a_new_session_ends_the_one_before_and_keeps_its_place_when_that_leaves() {
+        let sessions = Arc::new(Sessions::default());
+        let mut first = sessions.enter(DeviceKey(65));
+        let mut second = sessions.enter(DeviceKey(65));
+        let _other = sessions.enter(DeviceKey(1));
+        assert_eq!(first.kicked().now_or_never(), Some(Kick::TakenOver));
+        drop(first);
+        assert_eq!(sessions.count(), 2);
+        sessions.close(&[DeviceKey(65)], engine::Farewell::Deleted);
+        assert_eq!(second.kicked().now_or_never(), Some(Kick::Void));
+        drop(second);
+        assert_eq!(sessions.count(), 1);
+    }
+
+    #[test]
+    fn closing_is_noticed_by_who_enters_meanwhile() {
+        let sessions = Arc::new(Sessions::default());
+        let before = sessions.closes();
+        sessions.close(&[DeviceKey(9)], engine::Farewell::Disabled);
+        assert_ne!(sessions.closes(), before);
+    }
+}

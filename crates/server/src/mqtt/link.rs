@@ -1,0 +1,167 @@
+//! Packets in and out of one connection, with nothing on the heap while it is idle.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use wire::mqtt::{self, DecodeError, Packet, Version};
+
+/// How long a client may refuse to read what we send.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection that we end is kept for its last packets to arrive.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Bytes taken at a time; lives on the stack and never across a wait.
+const CHUNK: usize = 4096;
+
+/// One connection.
+pub(crate) struct Link {
+    stream: TcpStream,
+    input: BytesMut,
+    output: BytesMut,
+    version: Version,
+    limit: usize,
+    /// The client takes nothing more. What it has sent still counts.
+    deaf: bool,
+}
+
+/// What came.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// A packet.
+    Packet(Packet),
+    /// Bytes that are none.
+    Broken(DecodeError),
+    /// The end of the connection.
+    End,
+}
+
+impl Link {
+    /// A connection that takes packets up to `limit` bytes. The CONNECT says which version it speaks.
+    pub(crate) fn new(stream: TcpStream, limit: usize) -> Link {
+        let (input, output) = (BytesMut::new(), BytesMut::new());
+        Link { stream, input, output, version: Version::V311, limit, deaf: false }
+    }
+
+    /// The version spoken.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Speaks this version from now on.
+    pub(crate) fn speak(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    /// The next packet, as soon as it is there. May be given up and called again.
+    pub(crate) async fn receive(&mut self) -> Received {
+        loop {
+            if let Some(received) = self.received() {
+                return received;
+            }
+            if self.stream.readable().await.is_err() {
+                return Received::End;
+            }
+            match self.fill() {
+                Ok(0) => return Received::End,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Received::End,
+            }
+        }
+    }
+
+    /// The next packet, if it has come already.
+    pub(crate) fn receive_now(&mut self) -> Option<Received> {
+        loop {
+            if let Some(received) = self.received() {
+                return Some(received);
+            }
+            if !matches!(self.fill(), Ok(1..)) {
+                return None;
+            }
+        }
+    }
+
+    /// The next packet of those that were read.
+    fn received(&mut self) -> Option<Received> {
+        match mqtt::frame(&self.input, self.limit) {
+            Err(error) => Some(Received::Broken(error)),
+            Ok(Some(size)) if size <= self.input.len() => {
+                let packet = self.input.split_to(size).freeze();
+                if self.input.is_empty() {
+                    self.input = BytesMut::new();
+                }
+                Some(mqtt::decode(&packet, self.version).map_or_else(Received::Broken, Received::Packet))
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// Reads what is there.
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut chunk = [0; CHUNK];
+        let read = self.stream.try_read(&mut chunk)?;
+        self.input.extend_from_slice(&chunk[..read]);
+        Ok(read)
+    }
+
+    /// Adds a packet to what is written next.
+    pub(crate) fn send(&mut self, packet: &Packet) {
+        if let Err(error) = packet.encode(self.version, &mut self.output) {
+            tracing::error!(%error, "a packet of ours cannot be written");
+        }
+    }
+
+    /// The bytes a packet takes.
+    pub(crate) fn size_of(&self, packet: &Packet) -> usize {
+        let mut bytes = BytesMut::new();
+        packet.encode(self.version, &mut bytes).map_or(usize::MAX, |()| bytes.len())
+    }
+
+    /// Writes all that was sent, in one piece. A client that takes nothing is deaf from then on: that it is
+    /// gone is no reason to drop what it has sent.
+    pub(crate) async fn flush(&mut self) {
+        let output = std::mem::take(&mut self.output);
+        if output.is_empty() || self.deaf {
+            return;
+        }
+        let rest = match self.stream.try_write(&output) {
+            Ok(written) => output.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => &output[..],
+            Err(_) => {
+                self.deaf = true;
+                return;
+            }
+        };
+        if !rest.is_empty() {
+            let written = tokio::time::timeout(WRITE_PATIENCE, self.stream.write_all(rest)).await;
+            self.deaf = !matches!(written, Ok(Ok(())));
+        }
+    }
+
+    /// Ends the connection so that what was written last arrives: closing a socket with unread bytes would
+    /// reset it and take our last packet away from the client.
+    pub(crate) async fn close(mut self) {
+        self.flush().await;
+        if self.deaf || self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let drain = async {
+            while self.stream.readable().await.is_ok() {
+                let mut chunk = [0; 512];
+                match self.stream.try_read(&mut chunk) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        // Whoever does not close in time is closed.
+        let _ = tokio::time::timeout(CLOSING, drain).await;
+    }
+}

@@ -1,0 +1,89 @@
+//! The MQTT endpoint: packets, acknowledgements, time; what is said in them is a protocol's business.
+
+mod link;
+mod outgoing;
+mod session;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use domain::DeviceKey;
+use wire::mqtt::{Publish, Qos, ReasonCode};
+
+use crate::protocols::{Faces, Task};
+
+pub(crate) use link::{Link, Received};
+pub(crate) use session::Session;
+
+/// The longest packet taken, in bytes (thingsboard page, section 4.1, point 11).
+pub const MAX_PACKET: usize = 65_536;
+
+/// What a protocol says to a CONNECT.
+pub enum Claim {
+    /// Somebody else's.
+    NotMine,
+    /// Mine, and no.
+    Refused(Refused),
+    /// Mine, and welcome.
+    Welcome(Welcome),
+}
+
+/// The two ways in which a CONNACK says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Before MQTT 5.0.
+    pub v3: ReasonCode,
+    /// In MQTT 5.0.
+    pub v5: ReasonCode,
+}
+
+/// A client that may come in.
+pub struct Welcome {
+    /// The device that it is, where it has shown that it is one.
+    pub device: Option<DeviceKey>,
+    /// What it may do.
+    pub session: Box<dyn MqttSession>,
+}
+
+/// What a client may do in its session.
+pub trait MqttSession: Send {
+    /// The quality of service that a subscription gets; `None` refuses it.
+    fn subscribe(&mut self, filter: &str, asked: Qos) -> Option<Qos>;
+
+    /// Ends a subscription; says whether there was one.
+    fn unsubscribe(&mut self, filter: &str) -> bool;
+
+    /// Takes a message. What it says is acknowledged only after this is over.
+    fn publish<'a>(&'a mut self, message: &'a Publish, faces: &'a Faces) -> Task<'a, Verdict>;
+
+    /// When the session ends by itself, whatever the client does.
+    fn ends_at(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What becomes of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is acknowledged.
+    Taken,
+    /// It is acknowledged, and then this is sent.
+    Answered(Answer),
+    /// It is dropped: acknowledged with this reason in MQTT 5.0, plainly before.
+    Dropped(ReasonCode),
+    /// It cannot be used: in MQTT 5.0 above QoS 0 it is acknowledged with this reason; else the connection ends.
+    Unusable(ReasonCode),
+    /// The connection ends; in MQTT 5.0 with this reason. It is never acknowledged as good.
+    Fatal(ReasonCode),
+}
+
+/// A message of ours.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its topic.
+    pub topic: &'static str,
+    /// 0 or 1.
+    pub qos: Qos,
+    /// What it says.
+    pub payload: Bytes,
+}

@@ -1,0 +1,65 @@
+//! Who connects over MQTT, and as what (sections 7.1 and 7.2).
+
+use domain::login::Login;
+use domain::{Origin, Refusal, Secret};
+use engine::Connected;
+use wire::mqtt::Connect;
+
+use super::Settings;
+use super::device::DeviceSession;
+use super::provision::ProvisionSession;
+use super::refuse::{self, Shown};
+use crate::mqtt::{Claim, Welcome};
+use crate::protocols::Faces;
+
+/// The user name or client id of a session that only provisions.
+const PROVISION: &str = "provision";
+
+/// Takes or refuses a CONNECT; nobody else wants it.
+pub(super) fn claim(connect: &Connect, origin: Origin, settings: Settings, faces: &Faces) -> Claim {
+    let login = login(connect);
+    if login.client_id == PROVISION || login.user_name.expose() == PROVISION {
+        return provisioning(origin, settings);
+    }
+    let shown = shown(&login);
+    match shown {
+        Shown::Nothing if settings.anonymous_provisioning => provisioning(origin, settings),
+        Shown::Nothing => Claim::Refused(refuse::login(Refusal::CredentialsUnknown, shown)),
+        Shown::ClientId if settings.anonymous_provisioning => {
+            match faces.device_auth.by_client_id(&login.client_id, origin, None) {
+                Ok(Some(device)) => welcome(device),
+                Ok(None) => provisioning(origin, settings),
+                Err(refusal) => Claim::Refused(refuse::login(refusal, shown)),
+            }
+        }
+        Shown::ClientId | Shown::Words => match faces.device_auth.by_login(&login, origin, None) {
+            Ok(device) => welcome(device),
+            Err(refusal) => Claim::Refused(refuse::login(refusal, shown)),
+        },
+    }
+}
+
+/// The three words of a CONNECT. A password that is not text is nobody's; it is kept so that it stays wrong.
+fn login(connect: &Connect) -> Login {
+    let password = connect.password.as_ref().map(|password| String::from_utf8_lossy(password.expose()));
+    Login {
+        client_id: connect.client_id.clone(),
+        user_name: Secret::new(connect.user_name.as_ref().map_or("", wire::Secret::expose)),
+        password: Secret::new(password.unwrap_or_default()),
+    }
+}
+
+fn shown(login: &Login) -> Shown {
+    if !login.user_name.expose().is_empty() || !login.password.expose().is_empty() {
+        return Shown::Words;
+    }
+    if login.client_id.trim().is_empty() { Shown::Nothing } else { Shown::ClientId }
+}
+
+fn provisioning(origin: Origin, settings: Settings) -> Claim {
+    Claim::Welcome(Welcome { device: None, session: Box::new(ProvisionSession::new(origin, settings)) })
+}
+
+fn welcome(device: Connected) -> Claim {
+    Claim::Welcome(Welcome { device: Some(device.device), session: Box::new(DeviceSession::new(device)) })
+}

@@ -1,0 +1,60 @@
+//! ThingsBoard's device side, over HTTP and MQTT (thingsboard page, sections 1 to 7, 9.1 and 9.2).
+//!
+//! Translation only: its requests into the domain's words, and outcomes and refusals back into its own.
+
+mod device;
+mod http;
+mod login;
+mod provision;
+mod refuse;
+
+use bytes::Bytes;
+use domain::{Origin, Wire};
+use hyper::{Request, Response};
+use wire::mqtt::Connect;
+
+use super::{Faces, Protocol, Task};
+use crate::listeners::Peer;
+use crate::listeners::http::Body;
+use crate::mqtt::Claim;
+
+/// What an operator may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether an unknown MQTT client without user name and password may provision (section 1, row 1).
+    pub anonymous_provisioning: bool,
+    /// Whether a proven device is told why it was refused (section 1, row 3).
+    pub error_detail: bool,
+}
+
+/// The wire.
+pub struct ThingsBoard {
+    settings: Settings,
+}
+
+impl ThingsBoard {
+    /// The wire with these settings.
+    pub fn new(settings: Settings) -> ThingsBoard {
+        ThingsBoard { settings }
+    }
+}
+
+impl Protocol for ThingsBoard {
+    fn name(&self) -> &'static str {
+        "thingsboard"
+    }
+
+    fn owns(&self, path: &str) -> bool {
+        path.starts_with("/api/v1/")
+    }
+
+    fn http<'a>(&'a self, request: Request<Body>, peer: Peer, faces: &'a Faces) -> Task<'a, Response<Bytes>> {
+        let origin = Origin { source: peer.ip(), wire: Wire::ThingsboardHttp };
+        Box::pin(http::answer(request, origin, self.settings, faces))
+    }
+
+    fn mqtt<'a>(&'a self, connect: &'a Connect, peer: Peer, faces: &'a Faces) -> Task<'a, Claim> {
+        let origin = Origin { source: peer.ip(), wire: Wire::ThingsboardMqtt };
+        Box::pin(std::future::ready(login::claim(connect, origin, self.settings, faces)))
+    }
+}

@@ -1,0 +1,195 @@
+//! Provisioning: the request of section 2, the response of section 3, and the MQTT session of section 4.1.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use domain::credentials::Basic;
+use domain::{Claim, Evidence, Grant, Held, Origin, Outcome, Refusal, Request, Secret, Wish};
+use engine::Provisioner;
+use wire::mqtt::{Publish, Qos, ReasonCode};
+use wire::thingsboard::{
+    Credentials, CredentialsType, ProvisionRequest, ProvisionRequestError, ProvisionResponse, topic,
+};
+
+use super::Settings;
+use super::refuse::{self, Refusing};
+use crate::mqtt::{Answer, MqttSession, Verdict};
+use crate::protocols::{Faces, Task};
+
+/// What comes of a provision request.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// This is the answer.
+    Response(ProvisionResponse),
+    /// It is not even a JSON object; over HTTP that is a status of its own.
+    NotJson(ProvisionResponse),
+    /// Not now.
+    Later,
+    /// Too often.
+    TooMany,
+}
+
+/// Carries one request out.
+pub(super) async fn provision(body: &[u8], origin: Origin, settings: Settings, faces: &Faces) -> Told {
+    let provisioner = &faces.provisioner;
+    match ProvisionRequest::parse(body) {
+        Ok(asked) => match provisioner.provision(request(asked, origin, provisioner)).await {
+            Outcome::Granted(grant) => Told::Response(reply(grant)),
+            Outcome::Refused(refusal) => refused(refusal, settings),
+        },
+        Err(error) => unreadable(&error, body, origin, settings, provisioner),
+    }
+}
+
+/// The domain's words for what a device asks.
+fn request(asked: ProvisionRequest, origin: Origin, provisioner: &Provisioner) -> Request {
+    let secret = provisioner.offered(asked.provision_device_secret.expose());
+    Request {
+        wish: wish(&asked, provisioner),
+        claim: Claim { within: None, registration_id: asked.device_name },
+        evidence: Evidence::GroupSecret { key: asked.provision_device_key, secret },
+        gateway: asked.gateway,
+        origin,
+    }
+}
+
+/// A device that brings nothing of its own gets a token, whatever type it asked for (section 2).
+fn wish(asked: &ProvisionRequest, provisioner: &Provisioner) -> Wish {
+    let secret = |part: &Option<wire::Secret>| Secret::new(part.as_ref().map_or("", wire::Secret::expose));
+    let (token, password) = (secret(&asked.token), secret(&asked.password));
+    let user_name = asked.username.as_ref().map_or("", wire::Secret::expose);
+    let client_id = asked.client_id.as_deref().unwrap_or_default();
+    let hash = asked.hash.as_deref().unwrap_or_default();
+    let own = [token.expose(), password.expose(), user_name, client_id, hash];
+    if own.iter().all(|part| part.is_empty()) {
+        return Wish::ServerMade;
+    }
+    match asked.credentials_type.unwrap_or(CredentialsType::AccessToken) {
+        CredentialsType::AccessToken => Wish::token(token, provisioner.keys()),
+        CredentialsType::MqttBasic => {
+            let basic = Basic { client_id: client_id.to_owned(), user_name: user_name.to_owned(), password };
+            Wish::basic(basic, provisioner.keys())
+        }
+        CredentialsType::X509Certificate => Wish::Unusable(Refusal::X509Unsupported),
+        CredentialsType::Lwm2mCredentials => Wish::Unusable(Refusal::Lwm2mUnsupported),
+    }
+}
+
+fn reply(grant: Grant) -> ProvisionResponse {
+    let credentials = match grant.held {
+        Held::Token(token) => Credentials::AccessToken(wire::Secret::from(token.expose())),
+        Held::Basic(basic) => Credentials::MqttBasic {
+            client_id: basic.client_id,
+            user_name: wire::Secret::new(basic.user_name),
+            password: wire::Secret::from(basic.password.expose()),
+        },
+    };
+    ProvisionResponse::Success { credentials }
+}
+
+fn refused(refusal: Refusal, settings: Settings) -> Told {
+    match refuse::provision(refusal, settings.error_detail) {
+        Refusing::Answer(response) => Told::Response(response),
+        Refusing::Later => Told::Later,
+        Refusing::TooMany => Told::TooMany,
+    }
+}
+
+/// A request that cannot be read (section 2, "Bad input") proves nothing and counts against its source.
+fn unreadable(
+    error: &ProvisionRequestError,
+    body: &[u8],
+    origin: Origin,
+    settings: Settings,
+    provisioner: &Provisioner,
+) -> Told {
+    let refusal = match error {
+        ProvisionRequestError::NotAnObject | ProvisionRequestError::NotText(_) => Refusal::RequestMalformed,
+        ProvisionRequestError::NoKeyOrSecret => Refusal::EvidenceMissing,
+        ProvisionRequestError::UnknownCredentialsType(_) => Refusal::CredentialsTypeUnknown,
+    };
+    if provisioner.malformed(origin, refusal) == Refusal::TooManyAttempts {
+        return Told::TooMany;
+    }
+    let response =
+        |error: &ProvisionRequestError| refuse::unreadable(error.response(), settings.error_detail);
+    match error {
+        // JSON but for its characters: a FAILURE on every transport (section 14.1).
+        ProvisionRequestError::NotAnObject if std::str::from_utf8(body).is_err() => {
+            Told::Response(response(&ProvisionRequestError::NotText("request")))
+        }
+        ProvisionRequestError::NotAnObject => Told::NotJson(response(error)),
+        _ => Told::Response(response(error)),
+    }
+}
+
+/// The most requests in one session.
+const MOST_REQUESTS: u32 = 16;
+/// How long a session is kept after its last answer.
+const AFTER_ANSWER: Duration = Duration::from_secs(60);
+/// How long a session may ask nothing.
+const WITHOUT_REQUEST: Duration = Duration::from_secs(120);
+
+/// A session that may only provision.
+pub(super) struct ProvisionSession {
+    origin: Origin,
+    settings: Settings,
+    subscription: Option<Qos>,
+    requests: u32,
+    ends_at: Instant,
+}
+
+impl ProvisionSession {
+    /// A session that was just opened.
+    pub(super) fn new(origin: Origin, settings: Settings) -> ProvisionSession {
+        let ends_at = Instant::now() + WITHOUT_REQUEST;
+        ProvisionSession { origin, settings, subscription: None, requests: 0, ends_at }
+    }
+
+    async fn request(&mut self, payload: &[u8], faces: &Faces) -> Verdict {
+        self.requests += 1;
+        if self.requests > MOST_REQUESTS {
+            return Verdict::Fatal(ReasonCode::QUOTA_EXCEEDED);
+        }
+        let told = provision(payload, self.origin, self.settings, faces).await;
+        self.ends_at = Instant::now() + AFTER_ANSWER;
+        match told {
+            Told::Response(response) | Told::NotJson(response) => Verdict::Answered(self.answer(&response)),
+            Told::Later => Verdict::Fatal(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR),
+            Told::TooMany => Verdict::Fatal(ReasonCode::QUOTA_EXCEEDED),
+        }
+    }
+
+    /// It goes out whether or not the client has subscribed, without a subscription at QoS 1.
+    fn answer(&self, response: &ProvisionResponse) -> Answer {
+        let qos = self.subscription.unwrap_or(Qos::AtLeastOnce);
+        Answer { topic: topic::PROVISION_RESPONSE, qos, payload: Bytes::from(response.to_json()) }
+    }
+}
+
+impl MqttSession for ProvisionSession {
+    fn subscribe(&mut self, filter: &str, asked: Qos) -> Option<Qos> {
+        if filter != topic::PROVISION_RESPONSE {
+            return None;
+        }
+        self.subscription = Some(asked.min(Qos::AtLeastOnce));
+        self.subscription
+    }
+
+    fn unsubscribe(&mut self, filter: &str) -> bool {
+        filter == topic::PROVISION_RESPONSE && self.subscription.take().is_some()
+    }
+
+    fn publish<'a>(&'a mut self, message: &'a Publish, faces: &'a Faces) -> Task<'a, Verdict> {
+        Box::pin(async move {
+            if message.topic != topic::PROVISION_REQUEST {
+                return Verdict::Fatal(ReasonCode::TOPIC_NAME_INVALID);
+            }
+            self.request(&message.payload, faces).await
+        })
+    }
+
+    fn ends_at(&self) -> Option<Instant> {
+        Some(self.ends_at)
+    }
+}

@@ -1,0 +1,343 @@
+//! The whole server as one value, put together here and nowhere else.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use domain::Secret;
+use engine::{Engine, Ports, Rate, Registry};
+use store::{LocalKek, Store};
+use tokio::net::TcpListener;
+use zeroize::Zeroizing;
+
+use crate::config::{self, Bind, Config};
+use crate::hub::sessions::Sessions;
+use crate::layout::{Layout, write_private};
+use crate::listeners::tls::Certificate;
+use crate::listeners::{self, Limit, Stop, Stopper};
+use crate::protocols::{Faces, Protocols, thingsboard};
+use crate::{api, key_providers, metrics, probes};
+
+/// How often figures that summarise others are brought up to date.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Random bytes of the first admin's secret.
+const ADMIN_SECRET_BYTES: usize = 32;
+
+/// A running server.
+pub struct Server {
+    addresses: Addresses,
+    layout: Layout,
+    registry: Registry,
+    engine: Arc<Engine>,
+    certificate: Option<Arc<Certificate>>,
+    stopper: Stopper,
+    grace: Duration,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// Plain HTTP.
+    pub http: Vec<SocketAddr>,
+    /// HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// MQTT.
+    pub mqtt: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// Opens the store and the sockets and begins to serve.
+    ///
+    /// # Errors
+    /// What is in the way: an address in use, another server on the folder, a key that does not fit.
+    pub async fn start(config: &Config) -> anyhow::Result<Server> {
+        let figures = metrics::start();
+        let sockets = Sockets::open(config)?;
+        let certificate = certificate(config)?;
+        let layout = config.layout();
+        let sessions = Arc::new(Sessions::default());
+        let (engine, registry) = open(config, &layout, &sessions).await?;
+        let faces = Faces {
+            provisioner: engine.provisioner.clone(),
+            device_auth: engine.device_auth.clone(),
+            hub: engine.hub.clone(),
+        };
+        let protocols = Protocols::new(faces, settings(config));
+        let (stopper, stop) = listeners::stopper();
+        let operators = api::router(registry.clone()).merge(probes::router(
+            registry.clone(),
+            figures.clone(),
+            Arc::clone(&sessions),
+            stop.stopping(),
+        ));
+        let addresses = sockets.addresses()?;
+        let http = Arc::new(listeners::http::Shared::new(protocols.clone(), operators, &config.http));
+        let mqtt = Arc::new(listeners::mqtt::Shared::new(protocols, sessions, &config.mqtt));
+        sockets.serve(config, &http, &mqtt, certificate.clone(), &stop);
+        tokio::spawn(keep_up(figures, stop));
+        write_server_json(&layout, &addresses)?;
+        tracing::info!(name = config.name, http = ?addresses.http, https = ?addresses.https, mqtt = ?addresses.mqtt, "serving");
+        let grace = config::seconds(config.stop.grace_s);
+        Ok(Server { addresses, layout, registry, engine: Arc::new(engine), certificate, stopper, grace })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The face for operators.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Where things lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Reads the certificate files again.
+    pub fn reload(&self) {
+        match &self.certificate {
+            Some(certificate) => certificate.reload(),
+            None => tracing::info!("there is no certificate to be read anew"),
+        }
+    }
+
+    /// Takes no more connections, finishes what is in flight, and closes the store.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        self.stopper.stop();
+        if tokio::time::timeout(self.grace, self.stopper.everybody_is_gone()).await.is_err() {
+            tracing::warn!(grace_s = self.grace.as_secs(), "some connections did not end in time");
+        }
+        // It may not be there any more, and that is what is wanted.
+        let _ = std::fs::remove_file(&self.layout.server_json);
+        let (engine, registry) = (self.engine, self.registry);
+        let closed = tokio::task::spawn_blocking(move || {
+            engine.stop();
+            drop((registry, engine));
+        });
+        if closed.await.is_err() {
+            tracing::error!("the engine did not end well");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn settings(config: &Config) -> thingsboard::Settings {
+    thingsboard::Settings {
+        anonymous_provisioning: config.mqtt.anonymous_provisioning,
+        error_detail: config.provisioning.error_detail,
+    }
+}
+
+/// Opens keys, store, engine and registry; on a thread that may block, because disks do.
+async fn open(
+    config: &Config,
+    layout: &Layout,
+    sessions: &Arc<Sessions>,
+) -> anyhow::Result<(Engine, Registry)> {
+    let unproven = Rate {
+        per_second: config.provisioning.unproven_per_second,
+        burst: config.provisioning.unproven_burst,
+    };
+    let settings = engine::Settings { unproven, ..engine::Settings::default() };
+    let options = store::Options { dir: layout.db.clone(), server: config.name.clone() };
+    let ports = Ports::system(Arc::clone(sessions) as Arc<dyn engine::Sessions>);
+    let layout = layout.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        layout.make()?;
+        let kek = LocalKek::new(key_providers::file::ID, key_providers::file::open(&layout)?);
+        let store = Store::open(options, Arc::new(kek), ports.clock.now())
+            .with_context(|| format!("cannot open {}", layout.db.display()))?;
+        let engine = Engine::start(store.clone(), settings, &ports)?;
+        let registry = Registry::new(store, ports, engine.profiles_changed());
+        registry.ensure_admin(&admin_secret(&layout)?)?;
+        Ok((engine, registry))
+    });
+    opened.await.context("opening the store")?
+}
+
+/// The first admin's secret: made on the first start, shown to a terminal only.
+fn admin_secret(layout: &Layout) -> anyhow::Result<Secret> {
+    let path = &layout.admin_secret;
+    if !path.exists() {
+        let mut bytes = Zeroizing::new([0_u8; ADMIN_SECRET_BYTES]);
+        anyhow::ensure!(
+            aws_lc_rs::rand::fill(&mut *bytes).is_ok(),
+            "the operating system has no random numbers"
+        );
+        let text = Zeroizing::new(
+            bytes.iter().fold(String::from("mst_"), |text, byte| text + &format!("{byte:02x}")),
+        );
+        write_private(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        show_on_terminal(&text);
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Secret::new(text.trim()))
+}
+
+/// Standard error may go to a file or a journal, where a secret must not be.
+fn show_on_terminal(secret: &str) {
+    use std::io::{IsTerminal, Write};
+    let mut terminal = std::io::stderr();
+    if terminal.is_terminal() {
+        // Without a terminal the file has it all the same.
+        let _ = writeln!(terminal, "The first admin's secret, shown this once: {secret}");
+    }
+}
+
+fn certificate(config: &Config) -> anyhow::Result<Option<Arc<Certificate>>> {
+    if config.https.bind.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Certificate::open(&config.https.certificate, &config.https.key)?)))
+}
+
+/// Sockets that listen and are not served yet.
+struct Sockets {
+    http: Vec<TcpListener>,
+    https: Vec<TcpListener>,
+    mqtt: Vec<TcpListener>,
+}
+
+impl Sockets {
+    fn open(config: &Config) -> anyhow::Result<Sockets> {
+        let sockets = Sockets {
+            http: bind_all(&config.http.bind)?,
+            https: bind_all(&config.https.bind)?,
+            mqtt: bind_all(&config.mqtt.bind)?,
+        };
+        let open = config.http.bind.iter().chain(&config.mqtt.bind).find(|bind| !bind.is_loopback());
+        if let Some(bind) = open {
+            tracing::warn!(%bind, "secrets travel in clear to whoever is on the network in between: prefer TLS");
+        }
+        Ok(sockets)
+    }
+
+    fn addresses(&self) -> std::io::Result<Addresses> {
+        let of = |sockets: &[TcpListener]| {
+            sockets.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()
+        };
+        Ok(Addresses { http: of(&self.http)?, https: of(&self.https)?, mqtt: of(&self.mqtt)? })
+    }
+
+    fn serve(
+        self,
+        config: &Config,
+        http: &Arc<listeners::http::Shared>,
+        mqtt: &Arc<listeners::mqtt::Shared>,
+        certificate: Option<Arc<Certificate>>,
+        stop: &Stop,
+    ) {
+        let limit = Limit::new(config.http.connections);
+        for socket in self.http {
+            tokio::spawn(listeners::http::serve(socket, limit.clone(), Arc::clone(http), stop.clone()));
+        }
+        if let Some(certificate) = certificate {
+            let handshake = config::seconds(config.https.handshake_timeout_s);
+            for socket in self.https {
+                let (http, certificate) = (Arc::clone(http), Arc::clone(&certificate));
+                tokio::spawn(listeners::http::serve_tls(
+                    socket,
+                    limit.clone(),
+                    http,
+                    certificate,
+                    handshake,
+                    stop.clone(),
+                ));
+            }
+            let stop = stop.clone();
+            tokio::spawn(async move { certificate.follow(stop).await });
+        }
+        let limit = Limit::new(config.mqtt.connections);
+        for socket in self.mqtt {
+            tokio::spawn(listeners::mqtt::serve(socket, limit.clone(), Arc::clone(mqtt), stop.clone()));
+        }
+    }
+}
+
+fn bind_all(places: &[Bind]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut sockets = Vec::new();
+    for place in places {
+        sockets.extend(listeners::bind(*place)?);
+    }
+    Ok(sockets)
+}
+
+async fn keep_up(figures: metrics_exporter_prometheus::PrometheusHandle, mut stop: Stop) {
+    let mut times = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.asked() => return,
+            _ = times.tick() => figures.run_upkeep(),
+        }
+    }
+}
+
+/// How `muster --data DIR` finds this server.
+fn write_server_json(layout: &Layout, addresses: &Addresses) -> anyhow::Result<()> {
+    let plain = addresses.http.first().map(|address| ("http", address));
+    let Some((scheme, address)) = plain.or(addresses.https.first().map(|address| ("https", address))) else {
+        return Ok(());
+    };
+    let json = serde_json::json!({
+        "pid": std::process::id(),
+        "http": format!("{scheme}://{}", reachable(*address)),
+    });
+    write_private(&layout.server_json, json.to_string().as_bytes())
+        .with_context(|| format!("cannot write {}", layout.server_json.display()))
+}
+
+/// An address of this machine that a socket on "all addresses" can be reached at.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        IpAddr::V4(_) => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(_) => (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
+    }
+}
+
+/// Serves until a signal asks to stop: the first one gracefully, a second one at once. SIGHUP reads the
+/// certificate anew.
+///
+/// # Errors
+/// If signals cannot be heard.
+pub async fn until_signalled(server: Server) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => server.reload(),
+        }
+    }
+    tokio::select! {
+        () = server.stop() => Ok(()),
+        _ = terminate.recv() => ended_at_once(),
+        _ = interrupt.recv() => ended_at_once(),
+    }
+}
+
+fn ended_at_once() -> ! {
+    tracing::warn!("asked twice: ending at once");
+    std::process::exit(1)
+}
+
+/// The configuration file that a command names, or the defaults, with the environment over it.
+///
+/// # Errors
+/// Every mistake, a line each.
+pub fn load_config(file: Option<&Path>) -> anyhow::Result<Config> {
+    Config::load(file, &config::environment()).map_err(|mistakes| {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!(lines.join("\n"))
+    })
+}

@@ -1,0 +1,279 @@
+//! The operator API: the router's own list is walked, so no route can slip in without its walls.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use domain::{DeviceKey, Secret, Strategy, Timestamp};
+use engine::registry::{NewDevice, NewOperatorToken, NewProfile, Operator, Registry};
+use engine::{Clock, Farewell, Ports, Sessions};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use server::api::{Need, ROUTES, Route, Verb, router};
+use server::listeners::Peer;
+use store::Store;
+use store::secrets::LocalKek;
+use tower::ServiceExt;
+use wire::admin::BASE_PATH;
+use zeroize::Zeroizing;
+
+struct Hands(AtomicI64);
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct NoSessions;
+
+impl Sessions for NoSessions {
+    fn close(&self, _: &[DeviceKey], _: Farewell) {}
+}
+
+/// A registry with two tenants, one device each, behind the router.
+struct House {
+    router: Router,
+    registry: Registry,
+    clock: Arc<Hands>,
+    _folder: tempfile::TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    content_type: String,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn code(&self) -> (u16, String) {
+        assert_eq!(self.content_type, "application/problem+json", "{}", self.text);
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status.as_u16());
+        (self.status.as_u16(), problem["code"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+impl House {
+    fn new() -> House {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Hands(AtomicI64::new(1_800_000_000_000)));
+        let kek = Arc::new(LocalKek::new("test", Zeroizing::new([7; 32])));
+        let options = store::Options { dir: folder.path().to_owned(), server: "test".to_owned() };
+        let store = Store::open(options, kek, clock.now()).unwrap();
+        let ports = Ports { clock: clock.clone(), ..Ports::system(Arc::new(NoSessions)) };
+        let registry = Registry::new(store, ports, Arc::new(|| {}));
+        for tenant in ["acme", "zeta"] {
+            furnish(&registry, tenant);
+        }
+        House { router: router(registry.clone()), registry, clock, _folder: folder }
+    }
+
+    fn token(&self, tenant: Option<&str>, life_ms: Option<u64>) -> Secret {
+        let wanted = NewOperatorToken { tenant, label: "", life_ms };
+        self.registry.create_operator_token(&Operator::server("test"), wanted).unwrap().0
+    }
+
+    async fn send(&self, verb: &str, path: &str, token: Option<&str>, body: impl Into<Body>) -> Answer {
+        let mut request = Request::builder().method(verb).uri(format!("{BASE_PATH}{path}"));
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let mut request = request.body(body.into()).unwrap();
+        let address = IpAddr::from([192, 0, 2, 1]);
+        request.extensions_mut().insert(Peer { address, encrypted: false });
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let content_type = response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status, content_type: content_type.unwrap_or_default(), text }
+    }
+
+    async fn call(&self, route: &Route, tenant: Option<&str>, token: Option<&str>) -> Answer {
+        let path = route.path.replace("{name}", "zeta-thing").replace("{id}", "1");
+        let query = match (route.path, tenant) {
+            ("/explain", Some(tenant)) => format!("?registration_id=zeta-thing&tenant={tenant}"),
+            ("/explain", None) => "?registration_id=zeta-thing".to_owned(),
+            ("/profiles", Some(_)) if route.verb == Verb::Post => String::new(),
+            (_, Some(tenant)) => format!("?tenant={tenant}"),
+            (_, None) => String::new(),
+        };
+        self.send(route.verb.word(), &format!("{path}{query}"), token, body(route, tenant)).await
+    }
+}
+
+fn furnish(registry: &Registry, name: &str) {
+    let operator = Operator::server("test");
+    registry.create_tenant(&operator, name).unwrap();
+    let tenant = registry.tenant(&operator, Some(name)).unwrap();
+    let thing = format!("{name}-thing");
+    let profile = NewProfile { name: thing.clone(), strategy: Strategy::CheckPreProvisioned, ..NewProfile::default() };
+    registry.create_profile(&operator, &tenant, profile).unwrap();
+    registry.add_device(&operator, &tenant, &NewDevice { name: thing.clone(), profile: thing, label: None }).unwrap();
+}
+
+/// A body with which the call would succeed, were it allowed.
+fn body(route: &Route, tenant: Option<&str>) -> String {
+    match (route.verb, route.path) {
+        (Verb::Post, "/tenants") => json!({ "name": "new" }).to_string(),
+        (Verb::Post, "/operator-tokens" | "/audit/verify") => "{}".to_owned(),
+        (Verb::Post, "/profiles") => {
+            json!({ "tenant": tenant, "name": "zeta-thing", "strategy": "create-new" }).to_string()
+        }
+        (Verb::Patch, _) => json!({ "strategy": "disabled" }).to_string(),
+        (Verb::Post, "/devices") => json!({ "name": "zeta-new", "profile": "zeta-thing" }).to_string(),
+        (Verb::Post, "/devices:import") => "name,type\nzeta-new,zeta-thing\n".to_owned(),
+        _ => String::new(),
+    }
+}
+
+#[tokio::test]
+async fn every_route_refuses_a_stranger_and_a_token_that_is_not_good() {
+    let house = House::new();
+    let expired = house.token(None, Some(1));
+    house.clock.0.fetch_add(1, Ordering::SeqCst);
+    for route in ROUTES {
+        // Failures are throttled by source; the clock lets each route begin with a full measure.
+        house.clock.0.fetch_add(60_000, Ordering::SeqCst);
+        let told = format!("{} {}", route.verb.word(), route.path);
+        let refused = |code: &str| (401, code.to_owned());
+        assert_eq!(house.call(route, None, None).await.code(), refused("token-missing"), "{told}");
+        assert_eq!(house.call(route, None, Some("wrong")).await.code(), refused("token-unknown"), "{told}");
+        assert_eq!(house.call(route, None, Some(expired.expose())).await.code(), refused("token-expired"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn every_route_hides_one_tenant_from_the_other() {
+    let house = House::new();
+    let acme = house.token(Some("acme"), None);
+    for route in ROUTES {
+        let told = format!("{} {}", route.verb.word(), route.path);
+        let own = house.call(route, None, Some(acme.expose())).await;
+        assert!(!reveals(&own.text), "{told}: {}", own.text);
+        let other = house.call(route, Some("zeta"), Some(acme.expose())).await;
+        match (route.need, route.path) {
+            (Need::Server, _) => assert_eq!(other.code(), (403, "right-missing".to_owned()), "{told}"),
+            // These two say what the token is good for and take no tenant.
+            (_, "/whoami" | "/tenants") => assert!(!reveals(&other.text), "{told}: {}", other.text),
+            _ => assert_eq!(other.code(), (404, "tenant-not-found".to_owned()), "{told}"),
+        }
+    }
+    let zeta = house.token(Some("zeta"), None);
+    let thing = house.send("GET", "/devices/zeta-thing", Some(zeta.expose()), "").await;
+    assert_eq!((thing.status, &thing.json()["state"]), (StatusCode::OK, &json!("expected")));
+}
+
+/// Whether an answer tells more of the other tenant than the caller's own words.
+fn reveals(text: &str) -> bool {
+    text.contains("\"zeta\"") || text.contains("provision_key\":\"") && text.contains("\"tenant\":\"zeta\"")
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_told_as_a_problem() {
+    let house = House::new();
+    let admin = house.token(None, None);
+    let admin = Some(admin.expose());
+    for path in ["", "/", "/nothing", "/devices/a/b/c"] {
+        assert_eq!(house.send("GET", path, admin, "").await.code(), (404, "path-not-found".to_owned()), "{path}");
+    }
+    assert_eq!(house.send("PUT", "/tenants", admin, "").await.code(), (405, "method-not-allowed".to_owned()));
+    assert_eq!(house.send("GET", "/devices?nonsense=1", admin, "").await.code().0, 400);
+    assert_eq!(house.send("GET", "/devices?limit=many", admin, "").await.code().0, 400);
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_told_with_its_place_and_never_with_a_secret() {
+    let house = House::new();
+    let admin = house.token(None, None);
+    let bad = json!({ "name": "p", "strategy": "create-new", "limits": { "uses": "many" } }).to_string();
+    let answer = house.send("POST", "/profiles", Some(admin.expose()), bad).await;
+    assert_eq!(answer.code(), (400, "body-malformed".to_owned()));
+    assert!(answer.text.contains("limits.uses"), "{}", answer.text);
+    let bad = json!({ "name": "p", "strategy": "create-new", "provision_secret": 4_711_4711 }).to_string();
+    let answer = house.send("POST", "/profiles", Some(admin.expose()), bad).await;
+    assert!(answer.text.contains("provision_secret") && !answer.text.contains("47114711"), "{}", answer.text);
+    let answer = house.send("POST", "/tenants", Some(admin.expose()), "x".repeat(2 * 1024 * 1024)).await;
+    assert_eq!(answer.code(), (413, "body-too-large".to_owned()));
+}
+
+#[tokio::test]
+async fn a_profile_is_made_changed_and_rotated_over_the_api() {
+    let house = House::new();
+    let admin = house.token(None, None);
+    let admin = Some(admin.expose());
+    let asked = json!({ "name": "p", "strategy": "create-new", "provision_key": "k", "provision_secret": "s3cret",
+        "limits": { "uses": 3, "networks": ["10.1.2.3/8", "192.0.2.7"], "expires_at": "2999-01-01T00:00:00Z" } });
+    let made = house.send("POST", "/profiles", admin, asked.to_string()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    assert_eq!(made.json()["provision_secret"], "s3cret");
+    assert_eq!(made.json()["secrets"][0]["networks"], json!(["10.0.0.0/8", "192.0.2.7/32"]));
+    assert_eq!(made.json()["secrets"][0]["expires_at"], "2999-01-01T00:00:00Z");
+    let shown = house.send("GET", "/profiles/p", admin, "").await;
+    assert!(!shown.text.contains("s3cret"), "{}", shown.text);
+    let change = json!({ "strategy": "disabled", "limits": { "uses": null, "networks": [] } });
+    let changed = house.send("PATCH", "/profiles/p", admin, change.to_string()).await.json();
+    assert_eq!((&changed["strategy"], &changed["secrets"][0]["uses_left"]), (&json!("disabled"), &Value::Null));
+    let rotate = json!({ "rotate_secret": { "overlap_s": 60 } }).to_string();
+    let rotated = house.send("PATCH", "/profiles/p", admin, rotate).await.json();
+    assert_eq!(rotated["provision_secret"].as_str().map(str::len), Some(20));
+    assert_eq!(rotated["secrets"].as_array().map(Vec::len), Some(2));
+    assert_eq!((&rotated["secrets"][0]["current"], &rotated["secrets"][1]["current"]), (&json!(true), &json!(false)));
+    let bad = json!({ "limits": { "name_pattern": "(" } }).to_string();
+    assert_eq!(house.send("PATCH", "/profiles/p", admin, bad).await.code().0, 422);
+}
+
+#[tokio::test]
+async fn an_import_answers_a_line_for_each_row_and_the_summary_last() {
+    let house = House::new();
+    let acme = house.token(Some("acme"), None);
+    let rows: String = (0..5000).map(|at| format!("d{at},acme-thing,row {at}\n")).collect();
+    let file = format!("\u{feff}name,type,label\r\n{rows}bad,nowhere,\nacme-thing,acme-thing,noted\n,acme-thing,\n\"a,b\",acme-thing\n");
+    let answer = house.send("POST", "/devices:import", Some(acme.expose()), file.clone()).await;
+    let lines: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 5005);
+    assert_eq!(lines[0], json!({ "type": "row", "line": 2, "name": "d0", "result": "created" }));
+    assert_eq!((&lines[5000]["code"], &lines[5000]["line"]), (&json!("profile-not-found"), &json!(5002)));
+    assert_eq!(lines[5001]["result"], "updated");
+    assert_eq!(lines[5002]["result"], "error");
+    assert_eq!((&lines[5003]["result"], &lines[5003]["name"]), (&json!("created"), &json!("a,b")));
+    assert_eq!(lines[5004], json!({ "type": "summary", "created": 5001, "unchanged": 0, "updated": 1, "errors": 2 }));
+    let again = house.send("POST", "/devices:import", Some(acme.expose()), file).await;
+    let summary: Value = serde_json::from_str(again.text.lines().last().unwrap()).unwrap();
+    assert_eq!(summary, json!({ "type": "summary", "created": 0, "unchanged": 5002, "updated": 0, "errors": 2 }));
+}
+
+#[tokio::test]
+async fn an_import_without_its_header_is_refused_as_a_whole() {
+    let house = House::new();
+    let acme = house.token(Some("acme"), None);
+    for file in ["", "a,b\n", "name,type,colour\nx,acme-thing,red\n"] {
+        let answer = house.send("POST", "/devices:import", Some(acme.expose()), file).await;
+        assert_eq!(answer.code(), (400, "csv-header-invalid".to_owned()), "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_end_cuts_an_import_short() {
+    let house = House::new();
+    let acme = house.token(Some("acme"), None);
+    let file = format!("name,type\nfirst,acme-thing\n\"{}", "x".repeat(1024 * 1024));
+    let answer = house.send("POST", "/devices:import", Some(acme.expose()), file).await;
+    assert!(!answer.text.contains("summary"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_token_says_whose_it_is() {
+    let house = House::new();
+    let acme = house.token(Some("acme"), None);
+    let answer = house.send("GET", "/whoami", Some(acme.expose()), "").await.json();
+    assert_eq!((&answer["right"], &answer["tenant"]), (&json!("tenant"), &json!("acme")));
+}
