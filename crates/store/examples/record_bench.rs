@@ -1,0 +1,108 @@
+//! How fast records are made by the store alone, in batches of 64: `record_bench DIR [SECONDS] [PRESENT]`.
+#![allow(clippy::print_stdout, clippy::expect_used, reason = "a program that prints a figure")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use domain::decide::Deed;
+use domain::{
+    Credential, DeviceKey, DeviceRecord, DeviceState, Generation, Origin, ProfileId, Provision, Secret,
+    TenantId, Timestamp, Version, Wire,
+};
+use store::{Change, Entry, LocalKek, NewProfile, Options, SecretLimits, Store, StoreError};
+use zeroize::Zeroizing;
+
+const BATCH: u64 = 64;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let dir = arguments.next().expect("a directory");
+    let seconds: u64 = arguments.next().map_or(10, |text| text.parse().expect("seconds"));
+    let present: u64 = arguments.next().map_or(0, |text| text.parse().expect("a number of devices"));
+    let kek = Arc::new(LocalKek::new("bench", Zeroizing::new([7; 32])));
+    let options = Options { dir: dir.into(), server: "bench".to_owned() };
+    let store = Store::open(options, kek, now()).expect("a store");
+    let profile = profile(&store);
+    let keeper = store.clone();
+    std::thread::spawn(move || loop {
+        std::thread::sleep(Duration::from_secs(1));
+        keeper.maintain(now()).expect("maintenance");
+    });
+    fill(&store, profile, present);
+    let (begun, mut made) = (Instant::now(), 0);
+    let mut slowest = Duration::ZERO;
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        let start = Instant::now();
+        made += batch(&store, profile, BATCH);
+        slowest = slowest.max(start.elapsed());
+    }
+    let rate = made as f64 / begun.elapsed().as_secs_f64();
+    println!("{made} records, {rate:.0}/s in batches of {BATCH}, slowest batch {slowest:?}");
+}
+
+fn profile(store: &Store) -> (ProfileId, Version) {
+    let made = store.write(|change: &mut Change<'_>| {
+        let new = NewProfile {
+            tenant: TenantId::DEFAULT,
+            name: "bench",
+            provision_key: "bench",
+            strategy: domain::Strategy::CreateNew,
+            reprovision: domain::Reprovision::Refuse,
+            redelivery_window_ms: 0,
+            pre_provisioned_credentials: domain::profile::PreProvisionedCredentials::Accept,
+        };
+        let id = change.create_profile(&new, now())?;
+        change.add_group_secret(new.tenant, id, &Secret::new("bench"), &SecretLimits::default(), now())
+    });
+    made.or_else(|error: StoreError| if error.to_string().contains("UNIQUE") { Ok(domain::SecretId(0)) } else { Err(error) })
+        .expect("a profile");
+    let profile = store.profile_by_provision_key("bench").expect("a read").expect("the profile");
+    (profile.id, profile.version)
+}
+
+fn fill(store: &Store, profile: (ProfileId, Version), present: u64) {
+    let mut made = 0;
+    while made < present {
+        made += batch(store, profile, 2000);
+    }
+}
+
+fn batch(store: &Store, profile: (ProfileId, Version), size: u64) -> u64 {
+    let keys = store.reserve_device_keys_for_bench(size);
+    let provisions: Vec<Provision> = keys.map(|key| provision(key, profile)).collect();
+    let origin = Origin { source: [127, 0, 0, 1].into(), wire: Wire::ThingsboardHttp };
+    let entries: Vec<Entry<'_>> = provisions.iter().map(|provision| Entry { provision, origin }).collect();
+    let results = store.record(&entries, now()).expect("a record");
+    assert!(results.iter().all(Result::is_ok));
+    size
+}
+
+fn provision(key: u64, (profile, profile_version): (ProfileId, Version)) -> Provision {
+    // Spread like hashed names: sequential ones would flatter the index.
+    let spread = key.wrapping_mul(0x9e37_79b9_7f4a_7c15).swap_bytes().wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let generation = Generation(spread);
+    Provision {
+        device: DeviceRecord {
+            key: DeviceKey(key),
+            tenant: TenantId::DEFAULT,
+            name: format!("device-{spread:016x}"),
+            profile,
+            state: DeviceState::Provisioned,
+            state_since: now(),
+            credential: Credential::Derived(generation),
+            gateway: false,
+            version: Version(1),
+        },
+        replaces: None,
+        profile_version,
+        spends: None,
+        deed: Deed::Created,
+        generation,
+        chosen: None,
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    Timestamp(i64::try_from(since.as_millis()).expect("a clock before the end of time"))
+}

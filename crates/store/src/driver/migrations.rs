@@ -1,0 +1,100 @@
+//! Numbered steps from an empty file to today's schema, for each of the three files.
+//!
+//! A file knows its `(version, compatible_from)`. A server refuses it only if `compatible_from` is above
+//! the version that the server itself knows, so servers can be upgraded one after another.
+
+use rusqlite::Connection;
+
+use crate::StoreError;
+
+/// The steps of one file.
+pub(crate) struct Schema {
+    /// The file's name.
+    pub(crate) file: &'static str,
+    steps: &'static [Step],
+}
+
+/// One step; its number is its place in the list, from 1 on.
+struct Step {
+    sql: &'static str,
+    /// The oldest schema whose servers can still use the file after this step.
+    compatible_from: u32,
+}
+
+/// `main.db`.
+pub(crate) const MAIN: Schema = Schema {
+    file: "main.db",
+    steps: &[Step { sql: include_str!("../../migrations/main/0001_first.sql"), compatible_from: 1 }],
+};
+
+/// `secrets.db`.
+pub(crate) const SECRETS: Schema = Schema {
+    file: "secrets.db",
+    steps: &[Step { sql: include_str!("../../migrations/secrets/0001_first.sql"), compatible_from: 1 }],
+};
+
+/// `telemetry.db`.
+pub(crate) const TELEMETRY: Schema = Schema {
+    file: "telemetry.db",
+    steps: &[Step { sql: include_str!("../../migrations/telemetry/0001_first.sql"), compatible_from: 1 }],
+};
+
+impl Schema {
+    /// Takes the file to today's schema, in the transaction that is open.
+    pub(crate) fn migrate(&self, connection: &Connection) -> Result<(), StoreError> {
+        let (version, compatible_from) = read_version(connection)?;
+        if compatible_from > self.version() {
+            let file = self.file.to_owned();
+            return Err(StoreError::TooNew { file, compatible_from, known: self.version() });
+        }
+        for step in self.steps.iter().skip(version as usize) {
+            connection.execute_batch(step.sql)?;
+        }
+        if version < self.version() { self.write_version(connection) } else { Ok(()) }
+    }
+
+    fn version(&self) -> u32 {
+        self.steps.len() as u32
+    }
+
+    fn write_version(&self, connection: &Connection) -> Result<(), StoreError> {
+        let compatible_from = self.steps.iter().map(|step| step.compatible_from).max().unwrap_or(1);
+        connection
+            .execute("UPDATE meta SET version = ?, compatible_from = ?", (self.version(), compatible_from))?;
+        Ok(())
+    }
+}
+
+fn read_version(connection: &Connection) -> Result<(u32, u32), StoreError> {
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS meta (version INTEGER NOT NULL, compatible_from INTEGER NOT NULL);
+         INSERT INTO meta SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM meta);",
+    )?;
+    let pair = "SELECT version, compatible_from FROM meta";
+    Ok(connection.query_row(pair, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_version(version: u32, compatible_from: u32) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        MAIN.migrate(&connection).unwrap();
+        connection.execute("UPDATE meta SET version = ?, compatible_from = ?", (version, compatible_from)).unwrap();
+        connection
+    }
+
+    #[test]
+    fn a_newer_schema_is_used_while_it_says_that_we_can() {
+        let connection = with_version(7, 1);
+        MAIN.migrate(&connection).unwrap();
+        assert_eq!(read_version(&connection).unwrap(), (7, 1));
+    }
+
+    #[test]
+    fn a_schema_that_says_we_cannot_is_refused() {
+        let error = MAIN.migrate(&with_version(7, 6)).unwrap_err();
+        assert!(matches!(error, StoreError::TooNew { compatible_from: 6, known: 1, .. }), "{error}");
+    }
+}

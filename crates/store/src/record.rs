@@ -1,0 +1,194 @@
+//! Decisions become rows: many at once, one transaction, one sync.
+
+use std::collections::HashMap;
+use std::collections::hash_map;
+
+use domain::{Held, Origin, ProfileId, Provision, SecretId, TenantId, Timestamp, Version};
+use rusqlite::Connection;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::StoreError;
+use crate::secrets::Place;
+use crate::tables::journal::Pen;
+use crate::tables::{devices, profiles};
+
+/// 255 characters of client id and user name, 1024 of password, four bytes each, and as much again for JSON.
+const MOST_CLEAR_BYTES: usize = 16 << 10;
+
+/// A decision to be recorded, and where its request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// What was decided.
+    pub provision: &'a Provision,
+    /// Where the request came from.
+    pub origin: Origin,
+}
+
+/// A decision that is recorded and synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its number in this server's journal.
+    pub number: u64,
+}
+
+/// Why a decision was not recorded. Its neighbours are not concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Another device has the name by now.
+    NameTaken,
+    /// The device is not what the decision saw.
+    DeviceChanged,
+    /// The profile is not what the decision saw.
+    ProfileChanged,
+    /// The credentials that the device chose belong to another one.
+    CredentialsTaken {
+        /// Whether that one is in another tenant.
+        elsewhere: bool,
+    },
+    /// Its name could be had, but the group secret has no use left for it.
+    UsesExhausted,
+}
+
+/// One transaction's worth of decisions.
+pub(crate) struct Recorder<'a, 'p> {
+    connection: &'a Connection,
+    pen: &'p mut Pen<'a>,
+    now: Timestamp,
+    /// The version at which each profile stands, and its name; `None` where it is gone.
+    profiles: HashMap<(TenantId, ProfileId), Option<(Version, String)>>,
+    /// What is left of each limited secret; `None` where it is not limited any more.
+    uses: HashMap<SecretId, Option<u64>>,
+}
+
+impl<'a, 'p> Recorder<'a, 'p> {
+    pub(crate) fn new(connection: &'a Connection, pen: &'p mut Pen<'a>, now: Timestamp) -> Recorder<'a, 'p> {
+        Recorder { connection, pen, now, profiles: HashMap::new(), uses: HashMap::new() }
+    }
+
+    pub(crate) fn record_all(
+        mut self,
+        entries: &[Entry<'_>],
+    ) -> Result<Vec<Result<Recorded, Lost>>, StoreError> {
+        let results = entries.iter().map(|entry| self.record(entry)).collect::<Result<_, _>>()?;
+        for (secret, left) in &self.uses {
+            if let Some(left) = left {
+                profiles::spend(self.connection, *secret, *left)?;
+            }
+        }
+        Ok(results)
+    }
+
+    fn record(&mut self, entry: &Entry<'_>) -> Result<Result<Recorded, Lost>, StoreError> {
+        let provision = entry.provision;
+        let Some(profile) = self.standing_profile(provision)? else { return Ok(Err(Lost::ProfileChanged)) };
+        if let Err(lost) = self.write_and_spend(provision)? {
+            return Ok(Err(lost));
+        }
+        self.pen.provision(provision, &profile, entry.origin, self.now)?;
+        Ok(Ok(Recorded { number: self.pen.head().position.number }))
+    }
+
+    /// The name of the profile, if it still is at the version that the decision read.
+    fn standing_profile(&mut self, provision: &Provision) -> Result<Option<String>, StoreError> {
+        let key = (provision.device.tenant, provision.device.profile);
+        let standing = match self.profiles.entry(key) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(new) => new.insert(profiles::standing(self.connection, key.0, key.1)?),
+        };
+        let standing = standing.as_ref().filter(|(version, _)| *version == provision.profile_version);
+        Ok(standing.map(|(_, name)| name.clone()))
+    }
+
+    /// Each takes its name, and only then one of the uses that are left; without one its row is undone.
+    fn write_and_spend(&mut self, provision: &Provision) -> Result<Result<(), Lost>, StoreError> {
+        let Some(left) = self.uses_left(provision.spends)? else { return self.write(provision) };
+        if left > 0 {
+            let written = self.write(provision)?;
+            if written.is_ok() {
+                self.spend_one(provision.spends);
+            }
+            return Ok(written);
+        }
+        self.connection.prepare_cached("SAVEPOINT exhausted")?.execute([])?;
+        let written = self.write(provision)?;
+        self.connection.prepare_cached("ROLLBACK TO exhausted")?.execute([])?;
+        self.connection.prepare_cached("RELEASE exhausted")?.execute([])?;
+        Ok(written.and(Err(Lost::UsesExhausted)))
+    }
+
+    /// What is left of the secret that loses a use; `None` where none is lost or it is not limited.
+    fn uses_left(&mut self, spends: Option<SecretId>) -> Result<Option<u64>, StoreError> {
+        let Some(secret) = spends else { return Ok(None) };
+        match self.uses.entry(secret) {
+            hash_map::Entry::Occupied(known) => Ok(*known.get()),
+            hash_map::Entry::Vacant(new) => Ok(*new.insert(profiles::uses_left(self.connection, secret)?)),
+        }
+    }
+
+    fn spend_one(&mut self, spends: Option<SecretId>) {
+        if let Some(Some(left)) = spends.and_then(|secret| self.uses.get_mut(&secret)) {
+            *left = left.saturating_sub(1);
+        }
+    }
+
+    fn write(&self, provision: &Provision) -> Result<Result<(), Lost>, StoreError> {
+        let written = match provision.replaces {
+            None => devices::insert(self.connection, &provision.device)?,
+            Some(stands) => devices::update(self.connection, &provision.device, stands)?,
+        };
+        if written { Ok(Ok(())) } else { self.loss(provision).map(Err) }
+    }
+
+    /// What stood in the way of a row that was not written.
+    fn loss(&self, provision: &Provision) -> Result<Lost, StoreError> {
+        let device = &provision.device;
+        let named = devices::named(self.connection, device.tenant, &device.name)?;
+        match (provision.replaces, named) {
+            (None, Some(_)) => return Ok(Lost::NameTaken),
+            (Some(stands), Some(present)) if present.key == device.key && present.version == stands => {}
+            (Some(_), _) => return Ok(Lost::DeviceChanged),
+            (None, None) => {}
+        }
+        let Some(verifier) = devices::verifier(&device.credential) else { return Ok(Lost::DeviceChanged) };
+        let holder = devices::by_verifier(self.connection, &verifier)?;
+        Ok(holder.map_or(Lost::DeviceChanged, |holder| Lost::CredentialsTaken {
+            elsewhere: holder.tenant != device.tenant,
+        }))
+    }
+}
+
+/// The clear values that have to be sealed before the rows that name them, each with its place.
+pub(crate) fn to_seal(entries: &[Entry<'_>]) -> Result<Vec<(Place, Zeroizing<Vec<u8>>)>, StoreError> {
+    let chosen = |entry: &Entry<'_>| {
+        let provision = entry.provision;
+        let clear = encode(provision.chosen.as_ref()?);
+        let place = Place::of_device(provision.device.tenant, provision.device.key, provision.generation);
+        Some(clear.map(|clear| (place, clear)))
+    };
+    entries.iter().filter_map(chosen).collect()
+}
+
+/// The shape in which chosen credentials rest, version 1.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum Resting<'a> {
+    Token { v: u32, token: &'a str },
+    MqttBasic { v: u32, client_id: &'a str, user_name: &'a str, password: &'a str },
+}
+
+fn encode(held: &Held) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let resting = match held {
+        Held::Token(token) => Resting::Token { v: 1, token: token.expose() },
+        Held::Basic(basic) => Resting::MqttBasic {
+            v: 1,
+            client_id: &basic.client_id,
+            user_name: &basic.user_name,
+            password: basic.password.expose(),
+        },
+    };
+    // Larger than the longest credentials, so that the buffer never moves and leaves a copy behind.
+    let mut clear = Zeroizing::new(Vec::with_capacity(MOST_CLEAR_BYTES));
+    serde_json::to_writer(&mut *clear, &resting).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(clear)
+}

@@ -1,0 +1,289 @@
+//! The sealed values and their file. Values are inserted, never overwritten.
+
+use std::sync::Arc;
+
+use domain::{DeviceKey, Generation, SecretId, TenantId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use zeroize::Zeroizing;
+
+use super::envelope::{self, Context, Fresh};
+use super::kek::KeyProvider;
+use crate::StoreError;
+use crate::driver::{Database, Room, SECRETS, Setup};
+
+/// How long a value may wait for the row that names it.
+const ORPHAN_AFTER_MS: i64 = 60 * 60 * 1000;
+
+/// What sort of value it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The key behind derived tokens.
+    TokenKey,
+    /// The key behind verifiers.
+    Pepper,
+    /// The key of the journal's chain.
+    JournalKey,
+    /// A group secret of a profile.
+    GroupSecret,
+    /// What a device chose as its credential.
+    DeviceCredential,
+}
+
+/// Where a value stands: what names it, and what its tag covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// 0 where it belongs to no tenant.
+    pub(crate) tenant: u64,
+    pub(crate) kind: Kind,
+    pub(crate) record: u64,
+    pub(crate) generation: u64,
+}
+
+/// The file of sealed values.
+pub(crate) struct Vault {
+    database: Database,
+    kek: Arc<dyn KeyProvider>,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Kind::TokenKey => "token_key",
+            Kind::Pepper => "pepper",
+            Kind::JournalKey => "journal_key",
+            Kind::GroupSecret => "group_secret",
+            Kind::DeviceCredential => "device_credential",
+        }
+    }
+
+    fn field(self) -> &'static str {
+        match self {
+            Kind::TokenKey | Kind::Pepper | Kind::JournalKey => "key",
+            Kind::GroupSecret => "secret",
+            Kind::DeviceCredential => "credential",
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn of_device(tenant: TenantId, device: DeviceKey, generation: Generation) -> Place {
+        Place { tenant: tenant.0, kind: Kind::DeviceCredential, record: device.0, generation: generation.0 }
+    }
+
+    pub(crate) fn of_group_secret(tenant: TenantId, secret: SecretId, generation: u64) -> Place {
+        Place { tenant: tenant.0, kind: Kind::GroupSecret, record: secret.0, generation }
+    }
+
+    /// Padded, so that records stand in the order of their numbers.
+    fn record_text(self) -> String {
+        format!("{:015}", self.record)
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} of tenant {}", self.kind.word(), self.record, self.tenant)
+    }
+}
+
+impl Vault {
+    pub(crate) fn open(setup: &Setup, room: &Arc<Room>, kek: Arc<dyn KeyProvider>) -> Result<Vault, StoreError> {
+        Ok(Vault { database: Database::open(setup, &SECRETS, room)?, kek })
+    }
+
+    /// Seals values, each in its place; one transaction, synced when this returns. A value that stands
+    /// there already stays: it was sealed by the same caller, whose row then failed.
+    pub(crate) fn seal(&self, values: &[(Place, Zeroizing<Vec<u8>>)], now: Timestamp) -> Result<(), StoreError> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let blobs = values.iter().map(|(place, clear)| self.sealed(*place, clear)).collect::<Result<Vec<_>, _>>()?;
+        self.database.write(|connection| {
+            values.iter().zip(&blobs).try_for_each(|((place, _), blob)| self.insert(connection, *place, blob, now))
+        })
+    }
+
+    /// Opens a value; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::SecretUnreadable`] where there is one that does not open.
+    pub(super) fn reveal(&self, place: Place) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let Some(blob) = self.blob(place)? else { return Ok(None) };
+        let record = place.record_text();
+        let tenant = place.tenant.to_string();
+        let opened = envelope::open(&*self.kek, &context(place, &tenant, &record), &blob);
+        opened.map(Some).ok_or_else(|| {
+            tracing::error!(%place, "a sealed secret does not open");
+            StoreError::SecretUnreadable(self.unreadable(place, &blob))
+        })
+    }
+
+    /// Deletes values so that nothing of them is left in the file or its log.
+    pub(crate) fn delete(&self, places: &[Place]) -> Result<(), StoreError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.database.write(|connection| places.iter().try_for_each(|place| delete(connection, *place)))?;
+        self.database.checkpoint()
+    }
+
+    /// The word that ties this file to its main database; made here at the first start.
+    pub(crate) fn instance(&self) -> Result<String, StoreError> {
+        self.database.write(|connection| {
+            let known = connection.query_row("SELECT id FROM instance", [], |row| row.get(0)).optional()?;
+            if let Some(id) = known {
+                return Ok(id);
+            }
+            let id: String = super::random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+            connection.execute("INSERT INTO instance (id) VALUES (?)", [&id])?;
+            Ok(id)
+        })
+    }
+
+    /// The largest number of a device that has a sealed value.
+    pub(crate) fn largest_device(&self) -> Result<u64, StoreError> {
+        self.database.read(|connection| {
+            let mut largest = 0;
+            let mut tenant = next_tenant(connection, -1)?;
+            while let Some(known) = tenant {
+                largest = largest.max(largest_device(connection, known)?);
+                tenant = next_tenant(connection, known)?;
+            }
+            Ok(largest)
+        })
+    }
+
+    /// Device credentials and group secrets older than an hour, the next `limit` after `after`.
+    pub(crate) fn settled(&self, after: Option<Place>, limit: u32, now: Timestamp) -> Result<Vec<Place>, StoreError> {
+        self.database.read(|connection| settled(connection, after, limit, now))
+    }
+
+    pub(crate) fn tend(&self) -> Result<(), StoreError> {
+        self.database.tend()
+    }
+
+    pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
+        self.database.checkpoint()
+    }
+
+    fn sealed(&self, place: Place, clear: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let fresh = Fresh { dek: super::random()?, nonce: *super::random()? };
+        let (tenant, record) = (place.tenant.to_string(), place.record_text());
+        envelope::seal(&*self.kek, &context(place, &tenant, &record), clear, &fresh)
+            .map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    fn insert(&self, connection: &Connection, place: Place, blob: &[u8], now: Timestamp) -> Result<(), StoreError> {
+        let sql = "INSERT INTO sealed (tenant, kind, record, field, generation, blob, kek_id, created_at)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+        connection.prepare_cached(sql)?.execute(params![
+            place.tenant.cast_signed(),
+            place.kind.word(),
+            place.record_text(),
+            place.kind.field(),
+            place.generation.cast_signed(),
+            blob,
+            self.kek.id(),
+            now.0,
+        ])?;
+        Ok(())
+    }
+
+    fn blob(&self, place: Place) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT blob FROM sealed
+                   WHERE tenant = ? AND kind = ? AND record = ? AND field = ? AND generation = ?";
+        self.database.read(|connection| {
+            let key = params![
+                place.tenant.cast_signed(),
+                place.kind.word(),
+                place.record_text(),
+                place.kind.field(),
+                place.generation.cast_signed(),
+            ];
+            Ok(connection.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?)
+        })
+    }
+
+    fn unreadable(&self, place: Place, blob: &[u8]) -> String {
+        match envelope::kek_id(blob) {
+            Some(id) if id != self.kek.id() => {
+                format!("{place}: it needs the key-encryption key `{id}`, and `{}` is what there is", self.kek.id())
+            }
+            _ => format!("{place}: restore secrets.db and the key-encryption key that belong together"),
+        }
+    }
+}
+
+fn context<'a>(place: Place, tenant: &'a str, record: &'a str) -> Context<'a> {
+    Context { tenant, kind: place.kind.word(), record, field: place.kind.field(), generation: place.generation }
+}
+
+fn delete(connection: &Connection, place: Place) -> Result<(), StoreError> {
+    let sql = "DELETE FROM sealed WHERE tenant = ? AND kind = ? AND record = ? AND field = ? AND generation = ?";
+    connection.prepare_cached(sql)?.execute(params![
+        place.tenant.cast_signed(),
+        place.kind.word(),
+        place.record_text(),
+        place.kind.field(),
+        place.generation.cast_signed(),
+    ])?;
+    Ok(())
+}
+
+fn next_tenant(connection: &Connection, after: i64) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT min(tenant) FROM sealed WHERE tenant > ?";
+    Ok(connection.prepare_cached(sql)?.query_row([after], |row| row.get(0))?)
+}
+
+fn largest_device(connection: &Connection, tenant: i64) -> Result<u64, StoreError> {
+    let sql = "SELECT max(record) FROM sealed WHERE tenant = ? AND kind = ?";
+    let largest: Option<String> = connection
+        .prepare_cached(sql)?
+        .query_row(params![tenant, Kind::DeviceCredential.word()], |row| row.get(0))?;
+    largest.map_or(Ok(0), |text| parse_record(&text))
+}
+
+fn settled(
+    connection: &Connection,
+    after: Option<Place>,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Vec<Place>, StoreError> {
+    let sql = "SELECT tenant, kind, record, generation FROM sealed
+               WHERE (tenant, kind, record, field, generation) > (?, ?, ?, ?, ?)
+                 AND kind IN ('device_credential', 'group_secret') AND created_at <= ?
+               ORDER BY tenant, kind, record, field, generation LIMIT ?";
+    // Tenant 0 holds the server's own keys, which nothing sweeps.
+    let from = after.unwrap_or(Place { tenant: 0, kind: Kind::TokenKey, record: u64::MAX, generation: 0 });
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![
+        from.tenant.cast_signed(),
+        from.kind.word(),
+        from.record_text(),
+        from.kind.field(),
+        from.generation.cast_signed(),
+        now.0.saturating_sub(ORPHAN_AFTER_MS),
+        limit,
+    ])?;
+    let mut places = Vec::new();
+    while let Some(row) = rows.next()? {
+        places.push(read_place(row)?);
+    }
+    Ok(places)
+}
+
+fn read_place(row: &Row<'_>) -> Result<Place, StoreError> {
+    let kind: String = row.get(1)?;
+    let record: String = row.get(2)?;
+    let kind = if kind == Kind::GroupSecret.word() { Kind::GroupSecret } else { Kind::DeviceCredential };
+    Ok(Place {
+        tenant: row.get::<_, i64>(0)?.cast_unsigned(),
+        kind,
+        record: parse_record(&record)?,
+        generation: row.get::<_, i64>(3)?.cast_unsigned(),
+    })
+}
+
+fn parse_record(text: &str) -> Result<u64, StoreError> {
+    text.parse().map_err(|_| StoreError::corrupt("the record of a sealed value", text))
+}

@@ -1,0 +1,615 @@
+//! The journal: what happened to devices, who tried what, and what operators changed. Append only, chained.
+//!
+//! Kinds: `provision` (in the transaction that changes the device), `attempt` (every other outcome), and the
+//! audit kinds of operators. A detail is compact JSON with a version `"v"`.
+
+use std::net::IpAddr;
+
+use domain::{DeviceKey, Origin, Provision, TenantId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Change, View};
+use crate::StoreError;
+use crate::error::storable;
+use crate::journal_chain::{self, Header, Link, SALT_BYTES, START, WHOLE};
+use crate::secrets::{Keys, fill_random};
+
+/// The kind of an entry about a device that was given credentials.
+pub const PROVISION: &str = "provision";
+/// The kind of an entry about an attempt that changed nothing.
+pub const ATTEMPT: &str = "attempt";
+const DEVICE: &str = "device";
+const DETAIL_VERSION: u32 = 1;
+
+/// Numbers of a writer's entries are below 2 to this.
+const NUMBER_BITS: u32 = 40;
+/// Most entries that one page looks at, however few it finds.
+const MOST_SCANNED: u32 = 10_000;
+/// Most entries that verification reads in one read transaction.
+const STRETCH: u32 = 2_000;
+/// Most faults that verification tells one by one.
+const MOST_FAULTS: usize = 1_000;
+
+/// An entry to be appended.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// The tenant it belongs to, if any.
+    pub tenant: Option<TenantId>,
+    /// The device it is about, where that is known.
+    pub device: Option<DeviceKey>,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Somebody tried something that changed no device.
+    Attempt(Attempt),
+    /// An operator, or the server itself, changed something.
+    Audit {
+        /// What was done: `profile-created` and the like.
+        kind: String,
+        /// Who did it: `operator:17`, `server:start`.
+        actor: String,
+        /// More about it; an object. Never a secret.
+        detail: Value,
+    },
+}
+
+/// An attempt that changed no device.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// When it was made; entries are in the order in which they were written.
+    pub at: Timestamp,
+    /// `unchanged`, or the code of the refusal.
+    pub outcome: &'static str,
+    /// The registration id that was claimed.
+    pub registration_id: Option<String>,
+    /// The profile's name, where one was named that exists.
+    pub profile: Option<String>,
+    /// A keyed digest of the provision key, where no profile has it.
+    pub unknown_key: Option<String>,
+    /// Where it came from.
+    pub origin: Origin,
+    /// How many equal attempts this entry stands for.
+    pub count: u32,
+}
+
+/// Where an entry stands in the journal: a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The writer's number.
+    pub writer: u64,
+    /// The entry's number; each writer counts from 1.
+    pub number: u64,
+}
+
+/// The end of a writer's chain. Kept elsewhere, it shows later that nothing was cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The last entry.
+    pub position: Position,
+    /// Its link.
+    pub link: [u8; 32],
+}
+
+/// An entry of the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournalEntry {
+    /// Where it stands.
+    pub position: Position,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The tenant it belongs to, if any.
+    pub tenant: Option<TenantId>,
+    /// The device it is about, where that is known.
+    pub device: Option<DeviceKey>,
+    /// What happened.
+    pub kind: String,
+    /// Who did it.
+    pub actor: String,
+    /// More about it; `None` where it was erased.
+    pub detail: Option<Value>,
+}
+
+/// Which entries to read.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalQuery<'a> {
+    /// Only those of this tenant.
+    pub tenant: Option<TenantId>,
+    /// Only those of these kinds; empty means all.
+    pub kinds: &'a [&'a str],
+    /// Only those older than this one.
+    pub before: Option<Position>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Some entries, the newest first.
+#[derive(Clone, Debug)]
+pub struct JournalPage {
+    /// The entries; may be fewer than asked for although there are more.
+    pub entries: Vec<JournalEntry>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Position>,
+}
+
+/// What a walk along all chains found.
+#[derive(Clone, Debug, Default)]
+pub struct Verification {
+    /// Entries that were looked at.
+    pub entries: u64,
+    /// Entries whose detail was erased; their chain holds all the same.
+    pub erased: u64,
+    /// The ends of the chains as they stand.
+    pub heads: Vec<Head>,
+    /// What is wrong, in the order of the journal; the first thousand.
+    pub faults: Vec<Fault>,
+}
+
+/// Something wrong with the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub position: Position,
+    /// What.
+    pub wrong: Wrong,
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The entry, or its place, is not what was written.
+    Changed,
+    /// Entries from here up to this number are not there.
+    Missing {
+        /// The last number that is missing.
+        until: u64,
+    },
+    /// The entry names a journal key that is not there.
+    KeyUnknown,
+    /// The chain ends before an entry that an exported head knows.
+    Cut,
+    /// The entry is not the one that an exported head knows.
+    Replaced,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Position { writer, number } = self.position;
+        match self.wrong {
+            Wrong::Changed => write!(f, "writer {writer}, entry {number}: changed, or not in its place"),
+            Wrong::Missing { until } => write!(f, "writer {writer}, entries {number} to {until}: missing"),
+            Wrong::KeyUnknown => write!(f, "writer {writer}, entry {number}: its journal key is not there"),
+            Wrong::Cut => write!(f, "writer {writer}: cut off before entry {number}"),
+            Wrong::Replaced => write!(f, "writer {writer}, entry {number}: not the one that the head names"),
+        }
+    }
+}
+
+impl View<'_> {
+    /// A page of entries, the newest first. Looks at ten thousand at most; `next` goes on from there.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn journal(&self, query: &JournalQuery<'_>) -> Result<JournalPage, StoreError> {
+        let sql = "SELECT position, at, tenant, device, kind, actor, detail FROM journal
+                   WHERE position < ? ORDER BY position DESC LIMIT ?";
+        let before = query.before.map_or(i64::MAX, Position::packed);
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query((before, MOST_SCANNED))?;
+        let mut page = JournalPage { entries: Vec::new(), next: None };
+        let mut scanned = 0;
+        while let Some(row) = rows.next()? {
+            scanned += 1;
+            let position = Position::unpack(row.get(0)?);
+            if wanted(query, row)? {
+                page.entries.push(read_entry(row)?);
+            }
+            if page.entries.len() >= query.limit || scanned == MOST_SCANNED {
+                page.next = Some(position);
+                break;
+            }
+        }
+        Ok(page)
+    }
+}
+
+impl Change<'_> {
+    /// Journals something in this transaction.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn append(&mut self, entry: &NewEntry, now: Timestamp) -> Result<(), StoreError> {
+        self.pen.append(entry, now)
+    }
+}
+
+/// Appends entries in one transaction. Where its chain ends counts only once that is committed.
+pub(crate) struct Pen<'a> {
+    connection: &'a Connection,
+    keys: &'a Keys,
+    head: Head,
+    salts: Salts,
+}
+
+/// Random bytes for salts, drawn for many entries at once.
+struct Salts {
+    bytes: [u8; Salts::BATCH * SALT_BYTES],
+    used: usize,
+}
+
+/// What an entry of any kind is made of.
+struct Record<'a> {
+    tenant: u64,
+    device: Option<u64>,
+    kind: &'a str,
+    actor: &'a str,
+}
+
+#[derive(Serialize)]
+struct ProvisionDetail<'a> {
+    v: u32,
+    deed: &'a str,
+    name: &'a str,
+    profile: &'a str,
+    credential: &'a str,
+    source: IpAddr,
+    wire: &'a str,
+}
+
+#[derive(Serialize)]
+struct AttemptDetail<'a> {
+    v: u32,
+    at: i64,
+    outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown_key: Option<&'a str>,
+    source: IpAddr,
+    wire: &'a str,
+    count: u32,
+}
+
+impl<'a> Pen<'a> {
+    pub(crate) fn new(connection: &'a Connection, keys: &'a Keys, head: &Head) -> Pen<'a> {
+        Pen { connection, keys, head: head.clone(), salts: Salts::empty() }
+    }
+
+    /// Where the chain ends.
+    pub(crate) fn head(&self) -> Head {
+        self.head.clone()
+    }
+
+    pub(crate) fn append(&mut self, entry: &NewEntry, now: Timestamp) -> Result<(), StoreError> {
+        let (tenant, device) = (entry.tenant.map_or(0, |tenant| tenant.0), entry.device.map(|device| device.0));
+        match &entry.what {
+            What::Attempt(attempt) => {
+                let record = Record { tenant, device, kind: ATTEMPT, actor: DEVICE };
+                self.write(&record, &attempt_detail(attempt), now)
+            }
+            What::Audit { kind, actor, detail } => {
+                let record = Record { tenant, device, kind, actor };
+                self.write(&record, &versioned(detail), now)
+            }
+        }
+    }
+
+    pub(crate) fn provision(
+        &mut self,
+        provision: &Provision,
+        profile: &str,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let device = &provision.device;
+        let detail = ProvisionDetail {
+            v: DETAIL_VERSION,
+            deed: provision.deed.word(),
+            name: &device.name,
+            profile,
+            credential: device.credential.kind(),
+            source: origin.source,
+            wire: origin.wire.name(),
+        };
+        let key = Some(device.key.0);
+        let record = Record { tenant: device.tenant.0, device: key, kind: PROVISION, actor: DEVICE };
+        self.write(&record, &detail, now)
+    }
+
+    fn write(&mut self, record: &Record<'_>, detail: &impl Serialize, now: Timestamp) -> Result<(), StoreError> {
+        let key_id = self.keys.journal_key_id();
+        let header = Header {
+            writer: self.head.position.writer,
+            number: self.head.position.number + 1,
+            at: now.0,
+            tenant: record.tenant,
+            device: record.device,
+            key_id,
+            kind: storable(record.kind, "the kind of a journal entry")?,
+            actor: storable(record.actor, "the actor of a journal entry")?,
+        };
+        let mut stored = Vec::with_capacity(256);
+        stored.push(WHOLE);
+        stored.extend_from_slice(self.salts.next()?);
+        serde_json::to_writer(&mut stored, detail).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let key = self.keys.journal_key(key_id);
+        let link = key.and_then(|key| journal_chain::link(key, &self.head.link, &header, &stored));
+        let link = link.ok_or_else(|| StoreError::SecretUnreadable("the journal key".to_owned()))?;
+        let position = Position { writer: header.writer, number: header.number };
+        insert(self.connection, position, &header, &stored, &link)?;
+        self.head = Head { position, link };
+        Ok(())
+    }
+}
+
+impl Salts {
+    const BATCH: usize = 64;
+
+    fn empty() -> Salts {
+        Salts { bytes: [0; Salts::BATCH * SALT_BYTES], used: Salts::BATCH * SALT_BYTES }
+    }
+
+    fn next(&mut self) -> Result<&[u8], StoreError> {
+        if self.used == self.bytes.len() {
+            fill_random(&mut self.bytes)?;
+            self.used = 0;
+        }
+        let from = self.used;
+        self.used += SALT_BYTES;
+        Ok(&self.bytes[from..self.used])
+    }
+}
+
+impl Position {
+    fn packed(self) -> i64 {
+        (self.writer << NUMBER_BITS | self.number).cast_signed()
+    }
+
+    fn unpack(packed: i64) -> Position {
+        let packed = packed.cast_unsigned();
+        Position { writer: packed >> NUMBER_BITS, number: packed & ((1 << NUMBER_BITS) - 1) }
+    }
+}
+
+/// The end of this server's chain; its writer is made at the first start and continued ever after.
+pub(crate) fn continue_chain(connection: &Connection, server: &str, now: Timestamp) -> Result<Head, StoreError> {
+    let sql = "INSERT INTO journal_writers (writer, server, created_at) VALUES (1, ?, ?) ON CONFLICT DO NOTHING";
+    connection.execute(sql, (storable(server, "the server's name")?, now.0))?;
+    head(connection, 1)
+}
+
+/// The ends of all chains.
+pub(crate) fn heads(connection: &Connection) -> Result<Vec<Head>, StoreError> {
+    writers(connection)?.into_iter().map(|writer| head(connection, writer)).collect()
+}
+
+/// Walks along all chains, in read transactions that are short however long the journal is.
+///
+/// `read` runs its argument in a read transaction.
+pub(crate) fn verify(
+    keys: &Keys,
+    known: &[Head],
+    read: impl Fn(&dyn Fn(&Connection) -> Result<Vec<Stored>, StoreError>) -> Result<Vec<Stored>, StoreError>,
+    writers: &[u64],
+) -> Result<Verification, StoreError> {
+    let mut verification = Verification::default();
+    for writer in writers {
+        let mut walk = Walk::new(*writer, keys, known);
+        loop {
+            let from = walk.at.packed();
+            let entries = read(&|connection| stretch(connection, from))?;
+            if entries.is_empty() {
+                break;
+            }
+            entries.iter().for_each(|entry| walk.step(entry, &mut verification));
+        }
+        walk.end(&mut verification);
+    }
+    let cut = known.iter().filter(|head| !writers.contains(&head.position.writer));
+    verification.faults.extend(cut.map(|head| Fault { position: head.position, wrong: Wrong::Cut }));
+    Ok(verification)
+}
+
+/// An entry as it is stored.
+pub(crate) struct Stored {
+    position: Position,
+    at: i64,
+    tenant: u64,
+    device: Option<u64>,
+    kind: String,
+    actor: String,
+    key_id: u32,
+    detail: Vec<u8>,
+    link: Vec<u8>,
+}
+
+/// The walk along one chain. After a fault it goes on from the link that is stored, so that one fault is
+/// told once.
+struct Walk<'a> {
+    keys: &'a Keys,
+    known: Vec<&'a Head>,
+    at: Position,
+    /// The link of the entry before; `None` where that is missing.
+    link: Option<Link>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(writer: u64, keys: &'a Keys, known: &'a [Head]) -> Walk<'a> {
+        let known = known.iter().filter(|head| head.position.writer == writer).collect();
+        Walk { keys, known, at: Position { writer, number: 0 }, link: Some(START) }
+    }
+
+    fn step(&mut self, entry: &Stored, verification: &mut Verification) {
+        let expected = self.at.number + 1;
+        if entry.position.number > expected {
+            let position = Position { number: expected, ..self.at };
+            verification.tell(position, Wrong::Missing { until: entry.position.number - 1 });
+            self.link = None;
+        }
+        if let Some(wrong) = self.judge(entry) {
+            verification.tell(entry.position, wrong);
+        }
+        verification.entries += 1;
+        verification.erased += u64::from(entry.detail.first() == Some(&journal_chain::DIGEST));
+        self.link = entry.link.as_slice().try_into().ok();
+        self.at = entry.position;
+    }
+
+    fn judge(&self, entry: &Stored) -> Option<Wrong> {
+        let Some(key) = self.keys.journal_key(entry.key_id) else { return Some(Wrong::KeyUnknown) };
+        if let Some(previous) = &self.link {
+            let link = journal_chain::link(key, previous, &entry.header(), &entry.detail);
+            if !link.is_some_and(|link| journal_chain::same(&link, &entry.link)) {
+                return Some(Wrong::Changed);
+            }
+        }
+        let replaced = |head: &&&Head| head.position == entry.position && head.link != *entry.link;
+        self.known.iter().find(replaced).map(|_| Wrong::Replaced)
+    }
+
+    fn end(self, verification: &mut Verification) {
+        for head in self.known.iter().filter(|head| head.position > self.at) {
+            verification.tell(head.position, Wrong::Cut);
+        }
+        verification.heads.push(Head { position: self.at, link: self.link.unwrap_or(START) });
+    }
+}
+
+impl Verification {
+    fn tell(&mut self, position: Position, wrong: Wrong) {
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(Fault { position, wrong });
+        }
+    }
+}
+
+impl Stored {
+    fn header(&self) -> Header<'_> {
+        Header {
+            writer: self.position.writer,
+            number: self.position.number,
+            at: self.at,
+            tenant: self.tenant,
+            device: self.device,
+            key_id: self.key_id,
+            kind: &self.kind,
+            actor: &self.actor,
+        }
+    }
+}
+
+/// Every writer that has a row or an entry.
+pub(crate) fn writers(connection: &Connection) -> Result<Vec<u64>, StoreError> {
+    let sql = "SELECT writer FROM journal_writers ORDER BY writer";
+    let mut statement = connection.prepare_cached(sql)?;
+    let writers = statement.query_map([], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))?;
+    Ok(writers.collect::<Result<_, _>>()?)
+}
+
+fn head(connection: &Connection, writer: u64) -> Result<Head, StoreError> {
+    let sql = "SELECT position, link FROM journal WHERE position BETWEEN ? AND ? ORDER BY position DESC LIMIT 1";
+    let first = Position { writer, number: 0 };
+    let last = Position { writer: writer + 1, number: 0 };
+    let read = |row: &Row<'_>| Ok(Head { position: Position::unpack(row.get(0)?), link: row.get(1)? });
+    let found = connection.prepare_cached(sql)?.query_row((first.packed(), last.packed() - 1), read).optional()?;
+    Ok(found.unwrap_or(Head { position: first, link: START }))
+}
+
+fn insert(
+    connection: &Connection,
+    position: Position,
+    header: &Header<'_>,
+    detail: &[u8],
+    link: &Link,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO journal (position, at, tenant, device, kind, actor, key_id, detail, link)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    connection.prepare_cached(sql)?.execute(params![
+        position.packed(),
+        header.at,
+        header.tenant.cast_signed(),
+        header.device.map(u64::cast_signed),
+        header.kind,
+        header.actor,
+        header.key_id,
+        detail,
+        link,
+    ])?;
+    Ok(())
+}
+
+fn stretch(connection: &Connection, after: i64) -> Result<Vec<Stored>, StoreError> {
+    let sql = "SELECT position, at, tenant, device, kind, actor, key_id, detail, link FROM journal
+               WHERE position > ? AND position < ? ORDER BY position LIMIT ?";
+    let end = Position { writer: Position::unpack(after).writer + 1, number: 0 }.packed();
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map((after, end, STRETCH), read_stored)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn read_stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        position: Position::unpack(row.get(0)?),
+        at: row.get(1)?,
+        tenant: row.get::<_, i64>(2)?.cast_unsigned(),
+        device: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
+        kind: row.get(4)?,
+        actor: row.get(5)?,
+        key_id: row.get(6)?,
+        detail: row.get(7)?,
+        link: row.get(8)?,
+    })
+}
+
+fn wanted(query: &JournalQuery<'_>, row: &Row<'_>) -> Result<bool, StoreError> {
+    let tenant: i64 = row.get(2)?;
+    let of_tenant = query.tenant.is_none_or(|wanted| wanted.0 == tenant.cast_unsigned());
+    if !of_tenant || query.kinds.is_empty() {
+        return Ok(of_tenant);
+    }
+    Ok(row.get_ref(4)?.as_str().is_ok_and(|kind| query.kinds.contains(&kind)))
+}
+
+fn read_entry(row: &Row<'_>) -> Result<JournalEntry, StoreError> {
+    let detail: Vec<u8> = row.get(6)?;
+    let json = detail.get(1 + SALT_BYTES..).filter(|_| detail.first() == Some(&WHOLE));
+    Ok(JournalEntry {
+        position: Position::unpack(row.get(0)?),
+        at: Timestamp(row.get(1)?),
+        tenant: Some(row.get::<_, i64>(2)?).filter(|id| *id != 0).map(|id| TenantId(id.cast_unsigned())),
+        device: row.get::<_, Option<i64>>(3)?.map(|key| DeviceKey(key.cast_unsigned())),
+        kind: row.get(4)?,
+        actor: row.get(5)?,
+        detail: json.and_then(|json| serde_json::from_slice(json).ok()),
+    })
+}
+
+fn attempt_detail(attempt: &Attempt) -> AttemptDetail<'_> {
+    AttemptDetail {
+        v: DETAIL_VERSION,
+        at: attempt.at.0,
+        outcome: attempt.outcome,
+        name: attempt.registration_id.as_deref(),
+        profile: attempt.profile.as_deref(),
+        unknown_key: attempt.unknown_key.as_deref(),
+        source: attempt.origin.source,
+        wire: attempt.origin.wire.name(),
+        count: attempt.count,
+    }
+}
+
+fn versioned(detail: &Value) -> Value {
+    let mut object = match detail {
+        Value::Object(object) => object.clone(),
+        other => [("value".to_owned(), other.clone())].into_iter().collect(),
+    };
+    object.insert("v".to_owned(), DETAIL_VERSION.into());
+    Value::Object(object)
+}
