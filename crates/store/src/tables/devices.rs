@@ -41,6 +41,17 @@ impl View<'_> {
         rows.next()?.map(read_row).transpose()
     }
 
+    /// The device of that key, if it belongs to that tenant.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn device_by_key(&self, tenant: TenantId, key: DeviceKey) -> Result<Option<DeviceRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND device = ?");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query((tenant.0.cast_signed(), key.0.cast_signed()))?;
+        rows.next()?.map(read_row).transpose()
+    }
+
     /// At most `limit` devices of a tenant by name, those behind the name `after`.
     ///
     /// # Errors
