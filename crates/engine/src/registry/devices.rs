@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use domain::name::Name;
-use domain::{Credential, DeviceKey, DeviceRecord, DeviceState, ProfileId, TenantId, Timestamp, Version};
+use domain::{Credential, DeviceKey, DeviceRecord, DeviceState, ProfileId, Timestamp, Version};
 use serde_json::json;
 use store::telemetry::Latest;
 use store::{Change, DeviceRow, StoreError, View};
 
 use super::import::Existing;
+use super::public_id;
+use super::journal::Deed;
 use super::{NewDevice, Operator, Registry, RegistryError, Tenant, What};
 use crate::ports::Farewell;
 
@@ -82,8 +84,8 @@ impl Registry {
     /// `device-not-found`.
     pub fn device(&self, tenant: &Tenant, name: &str) -> Result<Device, RegistryError> {
         self.store.read(|view| {
-            let Some(row) = named(view, tenant.id, name)? else { return Ok(None) };
-            shown(view, row, &mut HashMap::new()).map(Some)
+            let Some(row) = self.find(view, tenant, name)? else { return Ok(None) };
+            self.shown(view, row, &mut HashMap::new()).map(Some)
         })?
         .ok_or_else(|| RegistryError::not_found(What::Device, name))
     }
@@ -136,12 +138,11 @@ impl Registry {
     /// # Errors
     /// `device-not-found`.
     pub fn delete_device(&self, operator: &Operator, tenant: &Tenant, name: &str) -> Result<(), RegistryError> {
-        let now = self.now();
         let key = self.store.write(|change: &mut Change<'_>| {
-            let row = existing(change, tenant, name)?;
+            let row = self.existing(change, tenant, name)?;
             change.delete_device(&row.record)?;
             let detail = json!({ "name": row.record.name, "state": row.record.state.word() });
-            self.journal(change, operator, tenant.id, "device-deleted", Some(row.record.key), &detail, now)?;
+            self.journal(change, operator, &Deed::on(&row.record, "device-deleted", detail))?;
             Ok::<_, RegistryError>(row.record.key)
         })?;
         self.ports.sessions.close(&[key], Farewell::Deleted);
@@ -157,7 +158,7 @@ impl Registry {
     /// # Errors
     /// `device-not-found`.
     pub fn telemetry(&self, tenant: &Tenant, name: &str) -> Result<Vec<Latest>, RegistryError> {
-        let row = self.store.read(|view| named(view, tenant.id, name))?;
+        let row = self.store.read(|view| self.find(view, tenant, name))?;
         let row = row.ok_or_else(|| RegistryError::not_found(What::Device, name))?;
         Ok(self.store.telemetry().latest(row.record.key)?)
     }
@@ -172,15 +173,14 @@ impl Registry {
         kind: &'static str,
         to: fn(DeviceState) -> DeviceState,
     ) -> Result<DeviceKey, RegistryError> {
-        let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
-            let record = existing(change, tenant, name)?.record;
+            let record = self.existing(change, tenant, name)?.record;
             let state = to(record.state);
             if state != record.state {
                 let moved = DeviceRecord { state, version: Version(record.version.0 + 1), ..record.clone() };
                 change.update_device(&moved)?;
                 let detail = json!({ "name": record.name });
-                self.journal(change, operator, tenant.id, kind, Some(record.key), &detail, now)?;
+                self.journal(change, operator, &Deed::on(&record, kind, detail))?;
             }
             Ok(record.key)
         })
@@ -204,10 +204,59 @@ impl Registry {
             let last = rows.last().filter(|_| rows.len() == MOST_PER_PAGE).map(|row| row.record.name.clone());
             let mut profiles = HashMap::new();
             let passing = rows.into_iter().filter(|row| filter.passes(&row.record));
-            let devices = passing.map(|row| shown(view, row, &mut profiles)).collect::<Result<_, _>>()?;
+            let devices = passing.map(|row| self.shown(view, row, &mut profiles)).collect::<Result<_, _>>()?;
             Ok((devices, last))
         })?)
     }
+
+    fn existing(&self, view: &View<'_>, tenant: &Tenant, name: &str) -> Result<DeviceRow, RegistryError> {
+        self.find(view, tenant, name)?.ok_or_else(|| RegistryError::not_found(What::Device, name))
+    }
+
+    /// By name, or else by public id: not every name can stand in an address.
+    fn find(&self, view: &View<'_>, tenant: &Tenant, name: &str) -> Result<Option<DeviceRow>, StoreError> {
+        let Ok(parsed) = Name::parse(name) else { return Ok(None) };
+        if let Some(row) = view.device_named(tenant.id, parsed.as_str())? {
+            return Ok(Some(row));
+        }
+        match public_id::device_of(self.store.keys(), name) {
+            Some(key) => view.device_by_key(tenant.id, key),
+            None => Ok(None),
+        }
+    }
+
+    fn shown(
+        &self,
+        view: &View<'_>,
+        row: DeviceRow,
+        profiles: &mut HashMap<ProfileId, String>,
+    ) -> Result<Device, StoreError> {
+        let DeviceRow { record, label } = row;
+        Ok(Device {
+            id: public_id::public_id(self.store.keys(), record.key),
+            profile: profile_name(view, &record, profiles)?,
+            name: record.name,
+            label,
+            state: record.state,
+            state_since: record.state_since,
+            credential: record.credential,
+            gateway: record.gateway,
+        })
+    }
+}
+
+/// Names of profiles are looked up once for each page.
+fn profile_name(
+    view: &View<'_>,
+    device: &DeviceRecord,
+    known: &mut HashMap<ProfileId, String>,
+) -> Result<String, StoreError> {
+    if let Some(name) = known.get(&device.profile) {
+        return Ok(name.clone());
+    }
+    let row = view.profile_by_id(device.profile)?;
+    let name = row.map(|row| row.profile.name).unwrap_or_default();
+    Ok(known.entry(device.profile).or_insert(name).clone())
 }
 
 /// Which rows of a listing are wanted.
@@ -232,41 +281,4 @@ fn state_filter(word: &str) -> Result<StateFilter, RegistryError> {
         "disabled" => Ok(|state| matches!(state, DeviceState::Disabled { .. })),
         _ => Err(RegistryError::invalid("state", "it is one of `expected`, `provisioned`, `disabled`.")),
     }
-}
-
-fn existing(view: &View<'_>, tenant: &Tenant, name: &str) -> Result<DeviceRow, RegistryError> {
-    named(view, tenant.id, name)?.ok_or_else(|| RegistryError::not_found(What::Device, name))
-}
-
-/// A text that is no name is nobody's name.
-fn named(view: &View<'_>, tenant: TenantId, name: &str) -> Result<Option<DeviceRow>, StoreError> {
-    match Name::parse(name) {
-        Ok(name) => view.device_named(tenant, name.as_str()),
-        Err(_) => Ok(None),
-    }
-}
-
-fn shown(
-    view: &View<'_>,
-    row: DeviceRow,
-    profiles: &mut HashMap<ProfileId, String>,
-) -> Result<Device, StoreError> {
-    let DeviceRow { record, label } = row;
-    let profile = match profiles.get(&record.profile) {
-        Some(name) => name.clone(),
-        None => {
-            let name = view.profile_by_id(record.profile)?.map(|row| row.profile.name).unwrap_or_default();
-            profiles.entry(record.profile).or_insert(name).clone()
-        }
-    };
-    Ok(Device {
-        id: record.key.to_string(),
-        name: record.name,
-        profile,
-        label,
-        state: record.state,
-        state_since: record.state_since,
-        credential: record.credential,
-        gateway: record.gateway,
-    })
 }

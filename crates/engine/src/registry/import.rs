@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use domain::name::{MAX_CHARS, Name};
 use domain::{
-    Credential, DeviceKey, DeviceRecord, DeviceState, ProfileId, Refusal, TenantId, Timestamp, Version,
+    Credential, DeviceKey, DeviceRecord, DeviceState, ProfileId, Timestamp, Version,
 };
 use serde_json::json;
 use store::{Change, StoreError};
 
+use super::journal::Deed;
 use super::{Operator, Registry, RegistryError, Tenant, What};
 
 /// A device that is to be expected.
@@ -141,7 +142,7 @@ impl<'a> Entering<'a> {
         let label = wanted.label.as_deref().filter(|label| !label.is_empty());
         change.insert_expected(&record, label)?;
         let detail = json!({ "name": record.name, "profile": wanted.profile, "label": label });
-        self.journal(change, "device-added", key, &detail)?;
+        self.journal(change, &Deed::on(&record, "device-added", detail))?;
         Ok(Imported::Created)
     }
 
@@ -158,18 +159,12 @@ impl<'a> Entering<'a> {
         let label = Some(label).filter(|label| !label.is_empty());
         change.set_device_label(record.tenant, record.key, label)?;
         let detail = json!({ "name": record.name, "label": label });
-        self.journal(change, "device-labelled", record.key, &detail)?;
+        self.journal(change, &Deed::on(record, "device-labelled", detail))?;
         Ok(Imported::Updated)
     }
 
-    fn journal(
-        &self,
-        change: &mut Change<'_>,
-        kind: &'static str,
-        device: DeviceKey,
-        detail: &serde_json::Value,
-    ) -> Result<(), RegistryError> {
-        self.registry.journal(change, self.operator, self.tenant.id, kind, Some(device), detail, self.now)
+    fn journal(&self, change: &mut Change<'_>, deed: &Deed) -> Result<(), RegistryError> {
+        self.registry.journal(change, self.operator, deed)
     }
 }
 

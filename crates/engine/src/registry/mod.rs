@@ -10,6 +10,7 @@ mod import;
 mod journal;
 mod operators;
 mod profiles;
+mod public_id;
 mod tenants;
 
 use std::net::IpAddr;
@@ -18,15 +19,20 @@ use std::sync::Arc;
 use domain::{Entropy, Secret, TenantId, Timestamp};
 use store::Store;
 
-pub use devices::{Device, DevicePage, MOST_PER_PAGE};
+pub use devices::{Device, DevicePage, DeviceQuery, MOST_PER_PAGE};
 pub use error::{RegistryError, What};
-pub use explain::{Explanation, ExplainedCheck, Supposed};
-pub use import::{ImportRow, Imported};
+pub use explain::{ExplainedCheck, Explanation, Supposed};
+pub use import::{Imported, NewDevice};
+pub use journal::{Attempt, AttemptOutcome, AttemptPage, AttemptQuery};
 pub use operators::{AuthenticationRefusal, NewOperatorToken, OperatorToken};
 pub use profiles::{Limits, LimitsChange, NewProfile, ProfileChange, ProfileView, Rotation, SecretView, To};
-pub use tenants::Tenant;
+pub use store::Tenant;
 
 use crate::ports::Ports;
+use crate::throttle::{Rate, Throttle};
+
+/// How many failed authentications of operators are looked at, for each source.
+const OPERATOR_FAILURES: Rate = Rate { per_second: 20, burst: 50 };
 
 /// Who acts, and from where: what the journal says of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +60,7 @@ pub struct Registry {
     store: Store,
     ports: Ports,
     profiles_changed: Arc<dyn Fn() + Send + Sync>,
+    failures: Arc<Throttle>,
 }
 
 // === impl Operator ===
@@ -82,7 +89,8 @@ impl Registry {
     /// A registry over `store`. `profiles_changed` is called after a change to a profile is recorded, so
     /// that nothing goes on with an older one.
     pub fn new(store: Store, ports: Ports, profiles_changed: Arc<dyn Fn() + Send + Sync>) -> Registry {
-        Registry { store, ports, profiles_changed }
+        let failures = Arc::new(Throttle::new(OPERATOR_FAILURES));
+        Registry { store, ports, profiles_changed, failures }
     }
 
     fn now(&self) -> Timestamp {

@@ -1,11 +1,13 @@
 //! Operators' tokens. A token is shown once; what is kept of it is a keyed verifier.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use domain::{CredentialKeys, Secret, TenantId, Timestamp};
 use serde_json::json;
 use store::{Change, StoreError};
 
+use super::journal::Deed;
 use super::{Operator, Registry, RegistryError, Right, What};
 use crate::throttle::BucketKey;
 
@@ -21,8 +23,8 @@ pub struct OperatorToken {
     pub id: u64,
     /// The operators' own note.
     pub label: String,
-    /// The tenant it is limited to, with its name; `None` for the whole server.
-    pub tenant: Option<(TenantId, String)>,
+    /// The name of the tenant it is limited to; `None` for the whole server.
+    pub tenant: Option<String>,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
     /// When it was made.
@@ -77,25 +79,6 @@ impl AuthenticationRefusal {
     }
 }
 
-// === impl OperatorToken ===
-
-impl OperatorToken {
-    fn is_good_at(&self, now: Timestamp) -> Result<(), AuthenticationRefusal> {
-        if self.revoked_at.is_some() {
-            return Err(AuthenticationRefusal::Revoked);
-        }
-        if self.expires_at.is_some_and(|end| end <= now) {
-            return Err(AuthenticationRefusal::Expired);
-        }
-        Ok(())
-    }
-
-    fn operator(&self, source: Option<IpAddr>) -> Operator {
-        let right = self.tenant.as_ref().map_or(Right::Server, |(tenant, _)| Right::Tenant(*tenant));
-        Operator { actor: format!("operator:{}", self.id), right, source }
-    }
-}
-
 // === impl Registry ===
 
 impl Registry {
@@ -131,7 +114,7 @@ impl Registry {
             let token = change.create_operator_token(&verifier, None, "first admin", None, now)?;
             let server = Operator::server("start");
             let detail = json!({ "token": token, "label": "first admin" });
-            self.journal(change, &server, TenantId::DEFAULT, "operator-token-created", None, &detail)
+            self.journal(change, &server, &Deed::of(None, "operator-token-created", detail))
         })
     }
 
@@ -148,18 +131,18 @@ impl Registry {
         operator.require_server()?;
         let label = checked_label(wanted.label)?;
         let tenant = wanted.tenant.map(|name| self.tenant(operator, Some(name))).transpose()?;
+        let tenant_id = tenant.as_ref().map(|tenant| tenant.id);
         let secret = self.random_secret(TOKEN_PREFIX, TOKEN_CHARS);
         let verifier = self.store.keys().verifier(secret.expose());
         let now = self.now();
         let expires_at = wanted.life_ms.map(|life| now.plus_ms(life));
         let token = self.store.write(|change: &mut Change<'_>| {
-            let id = change.create_operator_token(&verifier, tenant, label, expires_at, now)?;
+            let id = change.create_operator_token(&verifier, tenant_id, label, expires_at, now)?;
             let detail = json!({ "token": id, "label": label, "tenant": wanted.tenant });
-            let home = tenant.unwrap_or(TenantId::DEFAULT);
-            self.journal(change, operator, home, "operator-token-created", None, &detail)?;
+            self.journal(change, operator, &Deed::of(tenant_id, "operator-token-created", detail))?;
             Ok::<_, RegistryError>(id)
         })?;
-        let tenant = tenant.zip(wanted.tenant.map(str::to_owned));
+        let tenant = tenant.map(|tenant| tenant.name);
         let listed =
             OperatorToken { id: token, label: label.to_owned(), tenant, expires_at, created_at: now, revoked_at: None };
         Ok((secret, listed))
@@ -171,7 +154,9 @@ impl Registry {
     /// `right-missing`; what the store says.
     pub fn operator_tokens(&self, operator: &Operator) -> Result<Vec<OperatorToken>, RegistryError> {
         operator.require_server()?;
-        Ok(self.store.read(|view| view.operator_tokens())?)
+        let (tokens, tenants) = self.store.read(|view| Ok((view.operator_tokens()?, view.tenants()?)))?;
+        let names: HashMap<TenantId, String> = tenants.into_iter().map(|tenant| (tenant.id, tenant.name)).collect();
+        Ok(tokens.into_iter().map(|token| listed(token, &names)).collect())
     }
 
     /// Revokes an operator token at once; one that is revoked already stays so.
@@ -185,7 +170,7 @@ impl Registry {
             if !change.revoke_operator_token(id, now)? {
                 return Err(RegistryError::not_found(What::OperatorToken, &id.to_string()));
             }
-            self.journal(change, operator, TenantId::DEFAULT, "operator-token-revoked", None, &json!({ "token": id }))
+            self.journal(change, operator, &Deed::of(None, "operator-token-revoked", json!({ "token": id })))
         })
     }
 
@@ -198,8 +183,25 @@ impl Registry {
         let verifier = self.store.keys().verifier(bearer.expose());
         let found = self.store.read(|view| view.operator_token_by_verifier(&verifier))?;
         let token = found.ok_or(AuthenticationRefusal::Unknown)?;
-        token.is_good_at(now)?;
-        Ok(token.operator(source))
+        if token.revoked_at.is_some() {
+            return Err(AuthenticationRefusal::Revoked);
+        }
+        if token.expires_at.is_some_and(|end| end <= now) {
+            return Err(AuthenticationRefusal::Expired);
+        }
+        let right = token.tenant.map_or(Right::Server, Right::Tenant);
+        Ok(Operator { actor: format!("operator:{}", token.id), right, source })
+    }
+}
+
+fn listed(token: store::OperatorToken, names: &HashMap<TenantId, String>) -> OperatorToken {
+    OperatorToken {
+        id: token.id,
+        label: token.label,
+        tenant: token.tenant.map(|tenant| names.get(&tenant).cloned().unwrap_or_default()),
+        expires_at: token.expires_at,
+        created_at: token.created_at,
+        revoked_at: token.revoked_at,
     }
 }
 

@@ -2,16 +2,17 @@
 //!
 //! At most two group secrets are valid at once: the newest, and the one before it while an overlap lasts.
 //! A rotation hands networks, name pattern and remaining uses down to the new secret, so that it never
-//! widens who may come in; the expiry belonged to the old one and ends with it.
+//! widens who may come in; the expiry belonged to the old one and goes with it.
 
-use domain::name::Name;
+use domain::name::{Name, random_text};
 use domain::profile::{DEFAULT_REDELIVERY_WINDOW_MS, NamePattern, PreProvisionedCredentials};
-use domain::{CredentialKeys, Profile, Reprovision, Secret, Strategy, TenantId, Timestamp};
+use domain::{CredentialKeys, GroupSecret, Profile, Reprovision, Secret, Strategy, Timestamp};
 use ipnet::IpNet;
 use serde_json::json;
-use store::Change;
+use store::{Change, ProfileRow, SecretLimits};
 
-use super::{Operator, Registry, RegistryError, What};
+use super::journal::Deed;
+use super::{Operator, Registry, RegistryError, Tenant, What};
 
 /// Random letters and digits in a key or secret that the server makes (thingsboard page, section 2).
 const MADE_CHARS: usize = 20;
@@ -124,16 +125,6 @@ impl Default for NewProfile {
     }
 }
 
-impl<T> To<T> {
-    fn apply(self, value: &mut Option<T>) {
-        match self {
-            To::Keep => {}
-            To::Clear => *value = None,
-            To::Set(new) => *value = Some(new),
-        }
-    }
-}
-
 /// A profile as operators see it.
 #[derive(Clone, Debug)]
 pub struct ProfileView {
@@ -150,8 +141,8 @@ pub struct ProfileView {
 /// What may be seen of a group secret.
 #[derive(Clone, Debug)]
 pub struct SecretView {
-    /// Its number within the profile.
-    pub slot: u32,
+    /// Its number; a newer secret has a larger one.
+    pub number: u64,
     /// When it was made.
     pub created_at: Timestamp,
     /// Its limits; `uses` is what is left of them.
@@ -189,13 +180,108 @@ impl Registry {
         tenant: &Tenant,
         wanted: NewProfile,
     ) -> Result<(Secret, ProfileView), RegistryError> {
-        let now = self.now();
         let name = Name::parse(&wanted.name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
-        check_window("redelivery_window_s", wanted.redelivery_window_ms)?;
+        let name = name.as_str();
+        check_length("redelivery_window_s", wanted.redelivery_window_ms)?;
         check_networks(&wanted.limits.networks)?;
         let key = self.key_or_made(wanted.provision_key)?;
         let secret = self.secret_or_made(wanted.provision_secret)?;
-        let new = NewProfileRow { /* filled below */ };
+        let row = store::NewProfile {
+            tenant: tenant.id,
+            name,
+            provision_key: &key,
+            strategy: wanted.strategy,
+            reprovision: wanted.reprovision,
+            redelivery_window_ms: wanted.redelivery_window_ms,
+            pre_provisioned_credentials: wanted.pre_provisioned_credentials,
+        };
+        let now = self.now();
+        let made = self.store.write(|change: &mut Change<'_>| {
+            if change.profile_by_name(tenant.id, name)?.is_some() {
+                return Err(RegistryError::Exists { what: What::Profile, name: name.to_owned() });
+            }
+            if change.provision_key_is_taken(&key)? {
+                return Err(RegistryError::ProvisionKeyInUse);
+            }
+            let id = change.create_profile(&row, now)?;
+            change.add_group_secret(tenant.id, id, &secret, &stored(&wanted.limits), now)?;
+            let made = found(change.profile_by_name(tenant.id, name)?, name)?;
+            self.journal(change, operator, &Deed::of(tenant.id, "profile-created", described(&made.profile)))?;
+            Ok(made)
+        })?;
+        (self.profiles_changed)();
+        Ok((secret, shown(made, tenant)))
+    }
+
+    /// Changes a profile. The answer carries the new group secret where it was rotated, and no other does.
+    ///
+    /// # Errors
+    /// `profile-not-found`, `version-changed`, `value-invalid`.
+    pub fn set_profile(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        name: &str,
+        wanted: ProfileChange,
+    ) -> Result<(Option<Secret>, ProfileView), RegistryError> {
+        check_length("redelivery_window_s", wanted.redelivery_window_ms.unwrap_or_default())?;
+        if let To::Set(networks) = &wanted.limits.networks {
+            check_networks(networks)?;
+        }
+        let replacement = wanted.rotation.clone().map(|rotation| self.replacement(rotation)).transpose()?;
+        let now = self.now();
+        let changed = self.store.write(|change: &mut Change<'_>| {
+            let present = found(change.profile_by_name(tenant.id, name)?, name)?.profile;
+            check_version(&present, wanted.version)?;
+            change.update_profile(&settled(&present, &wanted))?;
+            self.set_secrets(change, &present, replacement.as_ref(), &wanted.limits, now)?;
+            let changed = found(change.profile_by_name(tenant.id, name)?, name)?;
+            self.journal(change, operator, &Deed::of(tenant.id, "profile-changed", described(&changed.profile)))?;
+            Ok::<_, RegistryError>(changed)
+        })?;
+        (self.profiles_changed)();
+        Ok((replacement.map(|replacement| replacement.secret), shown(changed, tenant)))
+    }
+
+    /// The newest secret, or the one that takes its place, gets the limits.
+    fn set_secrets(
+        &self,
+        change: &mut Change<'_>,
+        profile: &Profile,
+        replacement: Option<&Replacement>,
+        limits: &LimitsChange,
+        now: Timestamp,
+    ) -> Result<(), RegistryError> {
+        let mut present = profile.secrets.first().map(limits_of).unwrap_or_default();
+        match (replacement, profile.secrets.first()) {
+            (Some(replacement), _) => {
+                self.check_new(profile, &replacement.secret)?;
+                retire(change, profile, replacement.overlap_ms, now)?;
+                present.expires_at = None;
+                limits.apply(&mut present);
+                change.add_group_secret(profile.tenant, profile.id, &replacement.secret, &stored(&present), now)?;
+            }
+            (None, Some(newest)) if !limits.is_empty() => {
+                limits.apply(&mut present);
+                change.limit_group_secret(profile.tenant, newest.id, &stored(&present))?;
+            }
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    fn replacement(&self, rotation: Rotation) -> Result<Replacement, RegistryError> {
+        check_length("overlap_s", rotation.overlap_ms)?;
+        Ok(Replacement { secret: self.secret_or_made(rotation.secret)?, overlap_ms: rotation.overlap_ms })
+    }
+
+    /// A secret that takes its own place would be no rotation at all.
+    fn check_new(&self, profile: &Profile, secret: &Secret) -> Result<(), RegistryError> {
+        let verifier = self.store.keys().verifier(secret.expose());
+        if profile.secrets.iter().all(|held| held.verifier != verifier) {
+            return Ok(());
+        }
+        Err(RegistryError::invalid("secret", "the profile has this secret already."))
     }
 
     fn key_or_made(&self, given: Option<String>) -> Result<String, RegistryError> {
@@ -211,8 +297,123 @@ impl Registry {
     }
 }
 
+/// A secret on its way into the place of the newest one.
+struct Replacement {
+    secret: Secret,
+    overlap_ms: u64,
+}
+
+impl LimitsChange {
+    fn is_empty(&self) -> bool {
+        let LimitsChange { expires_at, uses, networks, name_pattern } = self;
+        expires_at.is_keep() && uses.is_keep() && networks.is_keep() && name_pattern.is_keep()
+    }
+
+    fn apply(&self, limits: &mut Limits) {
+        self.expires_at.apply(&mut limits.expires_at);
+        self.uses.apply(&mut limits.uses);
+        self.name_pattern.apply(&mut limits.name_pattern);
+        let mut networks = Some(std::mem::take(&mut limits.networks));
+        self.networks.apply(&mut networks);
+        limits.networks = networks.unwrap_or_default();
+    }
+}
+
+impl<T: Clone> To<T> {
+    fn is_keep(&self) -> bool {
+        matches!(self, To::Keep)
+    }
+
+    fn apply(&self, value: &mut Option<T>) {
+        match self {
+            To::Keep => {}
+            To::Clear => *value = None,
+            To::Set(new) => *value = Some(new.clone()),
+        }
+    }
+}
+
+/// The newest secret ends with the overlap, if there is one; all older ones end now.
+fn retire(
+    change: &mut Change<'_>,
+    profile: &Profile,
+    overlap_ms: u64,
+    now: Timestamp,
+) -> Result<(), RegistryError> {
+    let end = now.plus_ms(overlap_ms);
+    for (age, secret) in profile.secrets.iter().enumerate() {
+        if age == 0 && overlap_ms > 0 && secret.is_current(now) {
+            let mut limits = limits_of(secret);
+            limits.expires_at = Some(limits.expires_at.map_or(end, |already| already.min(end)));
+            change.limit_group_secret(profile.tenant, secret.id, &stored(&limits))?;
+        } else {
+            change.remove_group_secret(profile.tenant, secret.id)?;
+        }
+    }
+    Ok(())
+}
+
+fn settled(present: &Profile, wanted: &ProfileChange) -> Profile {
+    let mut profile = present.clone();
+    profile.strategy = wanted.strategy.unwrap_or(profile.strategy);
+    profile.reprovision = wanted.reprovision.unwrap_or(profile.reprovision);
+    profile.redelivery_window_ms = wanted.redelivery_window_ms.unwrap_or(profile.redelivery_window_ms);
+    profile.pre_provisioned_credentials =
+        wanted.pre_provisioned_credentials.unwrap_or(profile.pre_provisioned_credentials);
+    profile
+}
+
+fn limits_of(secret: &GroupSecret) -> Limits {
+    Limits {
+        expires_at: secret.expires_at,
+        uses: secret.uses_left,
+        networks: secret.networks.clone(),
+        name_pattern: secret.name_pattern.clone(),
+    }
+}
+
+fn stored(limits: &Limits) -> SecretLimits {
+    SecretLimits {
+        expires_at: limits.expires_at,
+        uses_left: limits.uses,
+        networks: limits.networks.clone(),
+        name_pattern: limits.name_pattern.clone(),
+    }
+}
+
+fn shown(row: ProfileRow, tenant: &Tenant) -> ProfileView {
+    let secrets = row.profile.secrets.iter().zip(row.secrets_created_at);
+    let secrets = secrets
+        .map(|(secret, created_at)| SecretView { number: secret.id.0, created_at, limits: limits_of(secret) })
+        .collect();
+    ProfileView { tenant: tenant.name.clone(), profile: row.profile, secrets, created_at: row.created_at }
+}
+
+/// A profile as the journal keeps it: everything but the secrets.
+fn described(profile: &Profile) -> serde_json::Value {
+    let newest = profile.secrets.first().map(limits_of).unwrap_or_default();
+    json!({
+        "name": profile.name,
+        "version": profile.version.0,
+        "strategy": profile.strategy.word(),
+        "reprovision": profile.reprovision.word(),
+        "redelivery_window_ms": profile.redelivery_window_ms,
+        "pre_provisioned_credentials": profile.pre_provisioned_credentials.word(),
+        "secrets": profile.secrets.iter().map(|secret| secret.id.0).collect::<Vec<_>>(),
+        "expires_at_ms": newest.expires_at.map(|end| end.0),
+        "uses_left": newest.uses,
+        "networks": newest.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "name_pattern": newest.name_pattern.as_ref().map(NamePattern::text),
+    })
+}
+
 fn found(row: Option<ProfileRow>, name: &str) -> Result<ProfileRow, RegistryError> {
     row.ok_or_else(|| RegistryError::not_found(What::Profile, name))
+}
+
+fn check_version(present: &Profile, wanted: Option<u64>) -> Result<(), RegistryError> {
+    let present = present.version.0;
+    if wanted.is_none_or(|wanted| wanted == present) { Ok(()) } else { Err(RegistryError::VersionChanged { present }) }
 }
 
 /// A key or secret that devices send as text.
@@ -222,7 +423,7 @@ fn check_key(field: &'static str, text: &str) -> Result<(), RegistryError> {
     if fits { Ok(()) } else { Err(RegistryError::invalid(field, rule)) }
 }
 
-fn check_window(field: &'static str, ms: u64) -> Result<(), RegistryError> {
+fn check_length(field: &'static str, ms: u64) -> Result<(), RegistryError> {
     if ms <= LONGEST_MS { Ok(()) } else { Err(RegistryError::invalid(field, "it is at most 366 days.")) }
 }
 

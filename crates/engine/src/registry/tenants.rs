@@ -1,22 +1,12 @@
 //! Tenants: the outer walls.
 
 use domain::name::Name;
-use domain::{TenantId, Timestamp};
+use domain::TenantId;
 use serde_json::json;
-use store::Change;
+use store::{Change, Tenant};
 
+use super::journal::Deed;
 use super::{Operator, Registry, RegistryError, Right, What};
-
-/// A tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tenant {
-    /// Its number.
-    pub id: TenantId,
-    /// Its name, unique on the server.
-    pub name: String,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
 
 impl Registry {
     /// Makes a tenant.
@@ -32,7 +22,8 @@ impl Registry {
                 return Err(RegistryError::Exists { what: What::Tenant, name: name.as_str().to_owned() });
             }
             let tenant = change.create_tenant(name.as_str(), now)?;
-            self.journal(change, operator, tenant.id, "tenant-created", None, &json!({ "name": name.as_str() }))?;
+            let detail = json!({ "name": tenant.name });
+            self.journal(change, operator, &Deed::of(tenant.id, "tenant-created", detail))?;
             Ok(tenant)
         })
     }
