@@ -14,6 +14,7 @@ pub mod ports;
 mod profiles;
 mod provisioner;
 mod queue;
+pub mod registry;
 mod throttle;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use device_auth::{Connected, DeviceAuth};
 pub use hub::{Hub, NewSample};
 pub use ports::{Clock, Farewell, Ports, Sessions};
 pub use provisioner::Provisioner;
+pub use registry::Registry;
 pub use throttle::{BucketKey, Rate, Throttle};
 
 use batch::{Batcher, Job};
