@@ -52,7 +52,10 @@ impl ClientError {
     }
 
     pub(crate) fn closed(action: impl Into<String>) -> Self {
-        Self::connection(action, io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))
+        Self::connection(
+            action,
+            io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"),
+        )
     }
 
     pub(crate) fn late(action: impl Into<String>) -> Self {

@@ -48,7 +48,11 @@ impl Client {
     }
 
     /// Reads one thing.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &Query<'_>) -> Result<T, Failure> {
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &Query<'_>,
+    ) -> Result<T, Failure> {
         parsed(self.send(self.request(Method::GET, path, query)?).await?).await
     }
 
@@ -86,6 +90,15 @@ impl Client {
         parsed(self.send(self.request(method, path, query)?.json(body)).await?).await
     }
 
+    /// Does something to a thing that needs no words, and reads how it is now.
+    pub(crate) async fn act<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &Query<'_>,
+    ) -> Result<T, Failure> {
+        parsed(self.send(self.request(Method::POST, path, query)?).await?).await
+    }
+
     /// Calls something that takes no body and whose answer does not matter.
     pub(crate) async fn call(&self, method: Method, path: &[&str], query: &Query<'_>) -> Result<(), Failure> {
         self.send(self.request(method, path, query)?).await.map(drop)
@@ -105,7 +118,8 @@ impl Client {
 
     /// What a broken connection means to the person at the terminal.
     pub(crate) fn lost(&self, error: &reqwest::Error) -> Failure {
-        let failure = Failure::new(Kind::Unreachable, format!("cannot reach {}: {}", self.base, causes(error)));
+        let failure =
+            Failure::new(Kind::Unreachable, format!("cannot reach {}: {}", self.base, causes(error)));
         failure.hint(match &self.origin.data {
             Some(folder) if error.is_connect() => format!(
                 "the folder {0} says that a server listens there; if it has crashed, start it again: musterd quickstart --data {0}",
@@ -196,10 +210,9 @@ fn address(base: &Url, path: &[&str]) -> Result<Url, Failure> {
 }
 
 async fn parsed<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
-    let bytes = response
-        .bytes()
-        .await
-        .map_err(|error| Failure::new(Kind::Unreachable, format!("the answer was cut short: {}", causes(&error))))?;
+    let bytes = response.bytes().await.map_err(|error| {
+        Failure::new(Kind::Unreachable, format!("the answer was cut short: {}", causes(&error)))
+    })?;
     serde_json::from_slice(&bytes).map_err(|error| {
         Failure::new(Kind::Refused, format!("the server's answer cannot be read: {error}"))
             .hint("muster and musterd may be of different versions")

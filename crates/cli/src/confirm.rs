@@ -23,8 +23,11 @@ impl Confirmation {
             return Ok(());
         }
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            return Err(Failure::new(Kind::Unconfirmed, "this destroys something and there is nobody to ask")
-                .hint("say --yes to do it without a question"));
+            return Err(Failure::new(
+                Kind::Unconfirmed,
+                "this destroys something and there is nobody to ask",
+            )
+            .hint("say --yes to do it without a question"));
         }
         if answered_yes(question)? {
             return Ok(());

@@ -56,9 +56,10 @@ impl ServerFlags {
             // The folder has its own token; only a flag beside it means another one.
             return local(folder, self.token_file.as_deref());
         }
-        let server = self.server.clone().or_else(|| {
-            variable("MUSTER_SERVER").map(|server| server.to_string_lossy().into_owned())
-        });
+        let server = self
+            .server
+            .clone()
+            .or_else(|| variable("MUSTER_SERVER").map(|server| server.to_string_lossy().into_owned()));
         if let Some(server) = server {
             return remote(&server, token_file.as_deref());
         }
@@ -73,8 +74,9 @@ impl ServerFlags {
 fn remote(server: &str, token_file: Option<&Path>) -> Result<Connection, Failure> {
     let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
     let Some(file) = token_file else {
-        return Err(Failure::usage("a token is needed to speak to the server")
-            .hint("use --token-file FILE; `muster operator token create` makes one on the server's machine"));
+        return Err(Failure::usage("a token is needed to speak to the server").hint(
+            "use --token-file FILE; `muster operator token create` makes one on the server's machine",
+        ));
     };
     Ok(Connection { url, token: token_from(file)?, data: None })
 }
@@ -160,10 +162,16 @@ mod tests {
         };
         let flags = ServerFlags { data: Some(folder.path().into()), ..ServerFlags::default() };
         let connection = flags.with_environment(environment).unwrap();
-        assert_eq!((connection.url.as_str(), connection.token.expose()), ("http://127.0.0.1:8080", "mst_admin"));
+        assert_eq!(
+            (connection.url.as_str(), connection.token.expose()),
+            ("http://127.0.0.1:8080", "mst_admin")
+        );
 
         let connection = ServerFlags::default().with_environment(environment).unwrap();
-        assert_eq!((connection.url.as_str(), connection.token.expose()), ("https://far.example", "mst_other"));
+        assert_eq!(
+            (connection.url.as_str(), connection.token.expose()),
+            ("https://far.example", "mst_other")
+        );
     }
 
     #[test]

@@ -149,7 +149,9 @@ impl Listing<'_> {
         // A list item that is spelled as JSON has to stand on one line.
         let item = match block_yaml(&[row])? {
             Some(block) => block,
-            None => format!("- {}\n", text::visible_json(serde_json::to_string(row).map_err(io::Error::other)?)),
+            None => {
+                format!("- {}\n", text::visible_json(serde_json::to_string(row).map_err(io::Error::other)?))
+            }
         };
         Ok(self.output.out.write_all(item.as_bytes())?)
     }
@@ -306,7 +308,10 @@ mod tests {
         let json = shown(Format::Json, &[FIRST, SECOND]);
         let back: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(back, serde_json::json!([{"name":"pump-17","size":3},{"name":"x","size":12}]));
-        assert_eq!(shown(Format::Yaml, &[FIRST, SECOND]), "- name: pump-17\n  size: 3\n- name: x\n  size: 12\n");
+        assert_eq!(
+            shown(Format::Yaml, &[FIRST, SECOND]),
+            "- name: pump-17\n  size: 3\n- name: x\n  size: 12\n"
+        );
     }
 
     #[test]

@@ -105,8 +105,9 @@ pub(crate) fn list(text: &str) -> Vec<String> {
 /// When it cannot be read, is not UTF-8 text or is empty.
 pub(crate) fn secret_from(path: &Path) -> Result<Secret, Failure> {
     let text = if path == Path::new("-") { read_stdin() } else { read_file(path) };
-    let text = text
-        .map_err(|error| Failure::usage(format!("cannot read the secret from {}: {error}", path.display())))?;
+    let text = text.map_err(|error| {
+        Failure::usage(format!("cannot read the secret from {}: {error}", path.display()))
+    })?;
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     if secret.is_empty() {
@@ -131,8 +132,15 @@ mod tests {
 
     #[test]
     fn durations_are_numbers_with_units() {
-        let cases =
-            [("0", 0), ("90s", 90), ("10m", 600), ("24h", 86_400), ("7d", 604_800), ("1h30m", 5_400), ("2w", 1_209_600)];
+        let cases = [
+            ("0", 0),
+            ("90s", 90),
+            ("10m", 600),
+            ("24h", 86_400),
+            ("7d", 604_800),
+            ("1h30m", 5_400),
+            ("2w", 1_209_600),
+        ];
         for (text, expected) in cases {
             assert_eq!(seconds(text), Ok(expected), "{text}");
         }

@@ -210,7 +210,8 @@ fn device_uri(token: &Secret, verb: &str) -> Result<Uri, ClientError> {
     }
     path.push('/');
     path.push_str(verb);
-    Uri::try_from(path.as_str()).map_err(|_| ClientError::Unsendable("the token fits into no path".to_owned()))
+    Uri::try_from(path.as_str())
+        .map_err(|_| ClientError::Unsendable("the token fits into no path".to_owned()))
 }
 
 fn push_escaped(byte: u8, path: &mut String) {
@@ -267,14 +268,16 @@ mod tests {
         let error = provision_against(http("200 OK", "", answer)).await.unwrap_err();
         assert_eq!(error.to_string(), "the server refused: Device not found (FAILURE)");
 
-        let answer = r#"{"status":400,"message":"Request is not a JSON object","errorCode":31,"timestamp":1}"#;
+        let answer =
+            r#"{"status":400,"message":"Request is not a JSON object","errorCode":31,"timestamp":1}"#;
         let error = provision_against(http("400 Bad Request", "", answer)).await.unwrap_err();
         assert_eq!(error.to_string(), "the server refused: Request is not a JSON object (400)");
     }
 
     #[tokio::test]
     async fn an_overloaded_server_says_when_to_come_back() {
-        let error = provision_against(http("503 Service Unavailable", "Retry-After: 2\r\n", "")).await.unwrap_err();
+        let error =
+            provision_against(http("503 Service Unavailable", "Retry-After: 2\r\n", "")).await.unwrap_err();
         let ClientError::Temporary { retry_after, .. } = error else { panic!("{error}") };
         assert_eq!(retry_after, Some(Duration::from_secs(2)));
     }
@@ -289,7 +292,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_the_protocol_is_told_apart() {
-        for answer in [b"220 mail.example ESMTP\r\n\r\n".to_vec(), http("200 OK", "", "<html>"), http("302 Found", "", "")] {
+        for answer in [
+            b"220 mail.example ESMTP\r\n\r\n".to_vec(),
+            http("200 OK", "", "<html>"),
+            http("302 Found", "", ""),
+        ] {
             let error = provision_against(answer).await.unwrap_err();
             assert!(matches!(error, ClientError::Protocol(_)), "{error}");
         }

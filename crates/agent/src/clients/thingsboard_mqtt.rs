@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wire::mqtt::{
-    self, Ack, Connect, Delivery, Disconnect, Filter, Packet, PacketId, Properties, Publish, Qos, ReasonCode, Subscribe,
-    Version, return_code,
+    self, Ack, Connect, Delivery, Disconnect, Filter, Packet, PacketId, Properties, Publish, Qos, ReasonCode,
+    Subscribe, Version, return_code,
 };
 use wire::thingsboard::{Credentials, ProvisionRequest, topic};
 use wire::{Secret, SecretBytes};
@@ -65,7 +65,11 @@ impl Session {
     ///
     /// # Errors
     /// Any [`ClientError`]; [`ClientError::Refused`] if the server takes no such sessions.
-    pub async fn for_provisioning(server: &str, who: Newcomer, options: Options) -> Result<Self, ClientError> {
+    pub async fn for_provisioning(
+        server: &str,
+        who: Newcomer,
+        options: Options,
+    ) -> Result<Self, ClientError> {
         let mut hello = hello(options.version);
         match who {
             Newcomer::UserName => hello.user_name = Some(Secret::from("provision")),
@@ -79,7 +83,11 @@ impl Session {
     ///
     /// # Errors
     /// Any [`ClientError`]; [`ClientError::Refused`] if the server does not accept them.
-    pub async fn log_in(server: &str, credentials: &Credentials, options: Options) -> Result<Self, ClientError> {
+    pub async fn log_in(
+        server: &str,
+        credentials: &Credentials,
+        options: Options,
+    ) -> Result<Self, ClientError> {
         let mut hello = hello(options.version);
         match credentials {
             Credentials::AccessToken(token) => hello.user_name = Some(token.clone()),
@@ -103,7 +111,11 @@ impl Session {
         if !self.subscribed {
             let packet_id = self.next_id();
             let filters = vec![Filter::new(topic::PROVISION_RESPONSE, Qos::AtMostOnce)];
-            self.put(&Packet::Subscribe(Subscribe { packet_id, properties: Properties::default(), filters }))?;
+            self.put(&Packet::Subscribe(Subscribe {
+                packet_id,
+                properties: Properties::default(),
+                filters,
+            }))?;
             self.subscribed = true;
         }
         let packet_id = self.next_id();
@@ -123,7 +135,11 @@ impl Session {
     /// Any [`ClientError`].
     pub async fn telemetry(&mut self, payload: Bytes) -> Result<(), ClientError> {
         let packet_id = self.next_id();
-        self.put(&Packet::Publish(Publish::new(topic::TELEMETRY, Delivery::AtLeastOnce(packet_id), payload)))?;
+        self.put(&Packet::Publish(Publish::new(
+            topic::TELEMETRY,
+            Delivery::AtLeastOnce(packet_id),
+            payload,
+        )))?;
         self.in_time("waiting for PUBACK", async |session| {
             session.flush().await?;
             session.acknowledgement(packet_id).await
@@ -246,7 +262,9 @@ impl Session {
     /// Takes the first whole packet out of the buffer. It is copied, so that the buffer can be wiped.
     fn buffered(&mut self) -> Result<Option<Packet>, ClientError> {
         let broken = |error: mqtt::DecodeError| ClientError::protocol(error.to_string());
-        let Some(size) = mqtt::frame(&self.received, LONGEST_PACKET).map_err(broken)? else { return Ok(None) };
+        let Some(size) = mqtt::frame(&self.received, LONGEST_PACKET).map_err(broken)? else {
+            return Ok(None);
+        };
         let Some(bytes) = self.received.get_mut(..size) else { return Ok(None) };
         let packet = Bytes::copy_from_slice(bytes);
         bytes.zeroize();
@@ -260,7 +278,10 @@ impl Session {
         }
         let message = match reason {
             return_code::SERVER_UNAVAILABLE => {
-                return ClientError::Temporary { message: "Server unavailable".to_owned(), retry_after: None };
+                return ClientError::Temporary {
+                    message: "Server unavailable".to_owned(),
+                    retry_after: None,
+                };
             }
             return_code::UNACCEPTABLE_PROTOCOL_VERSION => "Unacceptable protocol version",
             return_code::IDENTIFIER_REJECTED => "Client identifier rejected",
@@ -357,7 +378,8 @@ mod tests {
         let connack = if options.version == Version::V5 { CONNACK_5 } else { CONNACK };
         let script = vec![(b"provision".to_vec(), connack.to_vec()), (b"}".to_vec(), bytes)];
         let peer = Peer::playing(script).await;
-        let mut session = Session::for_provisioning(&peer.address, Newcomer::UserName, options).await.unwrap();
+        let mut session =
+            Session::for_provisioning(&peer.address, Newcomer::UserName, options).await.unwrap();
         (session.provision(&ProvisionRequest::new("key", "secret")).await, peer)
     }
 
@@ -470,7 +492,8 @@ mod tests {
     async fn a_silent_server_does_not_hold_the_device_for_ever() {
         let peer = Peer::playing(vec![(b"never sent".to_vec(), Vec::new())]).await;
         let options = Options { patience: Duration::from_millis(50), ..Options::default() };
-        let error = Session::for_provisioning(&peer.address, Newcomer::Anonymous, options).await.err().unwrap();
+        let error =
+            Session::for_provisioning(&peer.address, Newcomer::Anonymous, options).await.err().unwrap();
         assert!(error.to_string().ends_with("waiting for CONNACK: no answer in time"), "{error}");
     }
 }

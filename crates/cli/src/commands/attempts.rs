@@ -25,13 +25,16 @@ impl Args {
         let [tenant] = self.scope.query();
         let query = [tenant, ("name", self.name.as_deref())];
         let mut listing = out.listing();
-        client.pages(&["attempts"], &query, Some(self.limit), |page: Vec<Attempt>| listing.page(&page)).await?;
+        client
+            .pages(&["attempts"], &query, Some(self.limit), |page: Vec<Attempt>| listing.page(&page))
+            .await?;
         listing.end("Nobody has tried.")
     }
 }
 
 impl Row for Attempt {
-    const COLUMNS: &'static [&'static str] = &["at", "source", "wire", "profile", "name", "outcome", "code", "count"];
+    const COLUMNS: &'static [&'static str] =
+        &["at", "source", "wire", "profile", "name", "outcome", "code", "count"];
 
     fn cells(&self) -> Vec<String> {
         vec![

@@ -140,8 +140,8 @@ async fn show(named: &Named, client: &Client, out: &mut Output) -> Result<(), Fa
 
 async fn switch(named: &Named, verb: &str, client: &Client, out: &mut Output) -> Result<(), Failure> {
     let [noun, name] = named.path();
-    client.call(Method::POST, &[noun, name, verb], &named.scope.query()).await?;
-    out.note(&format!("The device {name} is {verb}d."))
+    let device: Device = client.act(&[noun, name, verb], &named.scope.query()).await?;
+    out.sheet(&device)
 }
 
 async fn delete(named: &Named, sure: Confirmation, client: &Client, out: &mut Output) -> Result<(), Failure> {

@@ -55,7 +55,8 @@ fn show(explanation: &Explain, out: &mut Output) -> Result<(), Failure> {
 
 fn verdict_in_words(explanation: &Explain) -> String {
     let device = &explanation.registration_id;
-    let under = explanation.profile.as_ref().map(|name| format!(" under the profile {name}")).unwrap_or_default();
+    let under =
+        explanation.profile.as_ref().map(|name| format!(" under the profile {name}")).unwrap_or_default();
     match (explanation.verdict, first_no(&explanation.checks)) {
         (Verdict::Refused, Some(check)) => {
             format!("{device} would be refused{under} by the check `{}`: {}", check.check, check.sentence)

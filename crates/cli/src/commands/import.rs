@@ -25,7 +25,12 @@ const ROWS_AT_ONCE: usize = 256;
 
 /// Sends the file and shows what became of its rows: all of them as JSON or YAML, the refused ones and the
 /// counts as a table.
-pub(crate) async fn run(file: &Path, scope: &Scope, client: &Client, out: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn run(
+    file: &Path,
+    scope: &Scope,
+    client: &Client,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let (body, bar) = open(file).await?;
     let response = client.stream(&["devices:import"], &scope.query(), "text/csv", body).await?;
     let summary = show(response, client, out, &bar).await?;
@@ -79,7 +84,8 @@ async fn show(
 ) -> Result<ImportSummary, Failure> {
     let everything = out.format() != Format::Table;
     let mut events = Events::new(response);
-    let mut shown = Shown { listing: out.listing(), rows: Vec::new(), everything, counts: ImportSummary::default() };
+    let mut shown =
+        Shown { listing: out.listing(), rows: Vec::new(), everything, counts: ImportSummary::default() };
     while let Some(event) = events.next(client).await? {
         match event {
             ImportEvent::Row(row) => shown.row(row)?,
@@ -190,7 +196,8 @@ fn next_line(buffer: &mut BytesMut) -> Option<BytesMut> {
 fn parsed(line: &[u8]) -> Result<ImportEvent, Failure> {
     serde_json::from_slice(line).map_err(|error| {
         let line = String::from_utf8_lossy(line);
-        let unreadable = format!("the server's answer cannot be read: {error}: {}", text::visible(line.trim()));
+        let unreadable =
+            format!("the server's answer cannot be read: {error}: {}", text::visible(line.trim()));
         Failure::new(Kind::Refused, unreadable).hint("muster and musterd may be of different versions")
     })
 }
@@ -214,8 +221,10 @@ mod tests {
     #[tokio::test]
     async fn the_whole_file_is_sent() {
         let source: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
-        let sent: Vec<Bytes> =
-            pieces(std::io::Cursor::new(source.clone()), ProgressBar::hidden()).map(Result::unwrap).collect().await;
+        let sent: Vec<Bytes> = pieces(std::io::Cursor::new(source.clone()), ProgressBar::hidden())
+            .map(Result::unwrap)
+            .collect()
+            .await;
         assert!(sent.len() > 1);
         assert_eq!(sent.concat(), source);
     }

@@ -77,7 +77,8 @@ async fn revoke(id: &str, sure: Confirmation, client: &Client, out: &mut Output)
 }
 
 impl Row for OperatorToken {
-    const COLUMNS: &'static [&'static str] = &["id", "right", "tenant", "label", "created", "expires", "revoked"];
+    const COLUMNS: &'static [&'static str] =
+        &["id", "right", "tenant", "label", "created", "expires", "revoked"];
 
     fn cells(&self) -> Vec<String> {
         vec![

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use wire::Secret;
 use wire::admin::{
-    self, Change, Profile, ProfileCreate, ProfileCreated, ProfileSecret, ProfileSet, RotateSecret, SecretLimits,
-    SecretLimitsSet,
+    self, Change, Profile, ProfileCreate, ProfileCreated, ProfileSecret, ProfileSet, RotateSecret,
+    SecretLimits, SecretLimitsSet,
 };
 
 use super::Scope;
@@ -322,7 +322,8 @@ impl From<PreProvisionedCredentials> for admin::PreProvisionedCredentials {
 // === How profiles are shown ===
 
 impl Row for Profile {
-    const COLUMNS: &'static [&'static str] = &["name", "tenant", "strategy", "reprovision", "provision key", "secrets"];
+    const COLUMNS: &'static [&'static str] =
+        &["name", "tenant", "strategy", "reprovision", "provision key", "secrets"];
 
     fn cells(&self) -> Vec<String> {
         vec![

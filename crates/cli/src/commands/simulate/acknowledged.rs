@@ -24,7 +24,8 @@ impl Acknowledged {
     /// When it cannot be opened.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        let file = file.map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
+        let file =
+            file.map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
         Ok(Self { file })
     }
 

@@ -113,7 +113,12 @@ impl Fleet {
 
     // === What devices tell ===
 
-    pub(crate) fn provisioned(&self, name: &str, credentials: &Credentials, latency: Duration) -> Result<(), Failure> {
+    pub(crate) fn provisioned(
+        &self,
+        name: &str,
+        credentials: &Credentials,
+        latency: Duration,
+    ) -> Result<(), Failure> {
         self.provision.borrow_mut().acknowledge(latency);
         self.acknowledged.borrow_mut().as_mut().map_or(Ok(()), |file| file.device(name, credentials))
     }

@@ -140,7 +140,9 @@ impl Args {
         }
         match report.missing() {
             0 => Ok(()),
-            missing => Err(Failure::findings(format!("{missing} of {} devices were not served", report.devices))),
+            missing => {
+                Err(Failure::findings(format!("{missing} of {} devices were not served", report.devices)))
+            }
         }
     }
 }

@@ -79,8 +79,11 @@ fn show_counts(what: &str, counts: &Counts, out: &mut Output) -> Result<(), Fail
         let [p50, p90, p99, max] = [latency.p50, latency.p90, latency.p99, latency.max].map(milliseconds);
         out.note(&format!("  latency p50 {p50}, p90 {p90}, p99 {p99}, max {max}"))?;
     }
-    let kinds =
-        [("refused", &counts.refused), ("no answer now", &counts.temporary), ("connection", &counts.connection)];
+    let kinds = [
+        ("refused", &counts.refused),
+        ("no answer now", &counts.temporary),
+        ("connection", &counts.connection),
+    ];
     for (kind, by_message) in kinds {
         for (message, count) in by_message {
             out.note(&format!("  {kind}: {count} x {message}"))?;

@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn refusals_are_counted_by_what_the_server_says() {
         let mut tally = Tally::new();
-        let refused = |message: &str| ClientError::Refused { status: "FAILURE".into(), message: message.into() };
+        let refused =
+            |message: &str| ClientError::Refused { status: "FAILURE".into(), message: message.into() };
         tally.fail(&refused("Device not found"));
         tally.fail(&refused("Device not found"));
         tally.fail(&ClientError::Temporary { message: "503 Service Unavailable".into(), retry_after: None });
