@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use store::journal::NewEntry;
+use store::journal::{Attempt, NewEntry, What};
 
 use crate::attempts::Counted;
 use crate::provisioner::Shared;
@@ -40,4 +40,18 @@ fn append(shared: &Shared, attempts: Vec<Counted>) {
         tracing::warn!(%error, attempts = attempts.len(), "attempts wait for the journal");
         shared.attempts.restore(attempts);
     }
+}
+
+fn entry(counted: &Counted) -> NewEntry {
+    let Counted { attempt, count } = counted;
+    let what = What::Attempt(Attempt {
+        at: attempt.at,
+        outcome: attempt.outcome,
+        registration_id: attempt.registration_id.clone(),
+        profile: attempt.profile.clone(),
+        unknown_key: attempt.unknown_key.clone(),
+        origin: attempt.origin,
+        count: *count,
+    });
+    NewEntry { tenant: attempt.tenant, device: attempt.device, what }
 }
