@@ -54,7 +54,9 @@ impl House {
         let ports = Ports { clock: clock.clone(), ..Ports::system(closed.clone()) };
         let told = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&told);
-        let changed = Arc::new(move || drop(counter.fetch_add(1, Ordering::SeqCst)));
+        let changed = Arc::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
         let registry = Registry::new(store.clone(), ports, changed);
         House { registry, store, clock, closed, told, _folder: folder }
     }
