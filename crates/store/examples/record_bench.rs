@@ -14,6 +14,12 @@ use zeroize::Zeroizing;
 
 const BATCH: u64 = 64;
 
+struct Bench {
+    store: Store,
+    profile: (ProfileId, Version),
+    keys: std::ops::Range<u64>,
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let dir = arguments.next().expect("a directory");
@@ -24,16 +30,19 @@ fn main() {
     let store = Store::open(options, kek, now()).expect("a store");
     let profile = profile(&store);
     let keeper = store.clone();
-    std::thread::spawn(move || loop {
-        std::thread::sleep(Duration::from_secs(1));
-        keeper.maintain(now()).expect("maintenance");
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            keeper.maintain(now()).expect("maintenance");
+        }
     });
-    fill(&store, profile, present);
+    let mut bench = Bench { store, profile, keys: 0..0 };
+    bench.fill(present);
     let (begun, mut made) = (Instant::now(), 0);
     let mut slowest = Duration::ZERO;
     while begun.elapsed() < Duration::from_secs(seconds) {
         let start = Instant::now();
-        made += batch(&store, profile, BATCH);
+        made += bench.batch(BATCH);
         slowest = slowest.max(start.elapsed());
     }
     let rate = made as f64 / begun.elapsed().as_secs_f64();
@@ -41,7 +50,7 @@ fn main() {
 }
 
 fn profile(store: &Store) -> (ProfileId, Version) {
-    let made = store.write(|change: &mut Change<'_>| {
+    let made: Result<_, StoreError> = store.write(|change: &mut Change<'_>| {
         let new = NewProfile {
             tenant: TenantId::DEFAULT,
             name: "bench",
@@ -54,27 +63,35 @@ fn profile(store: &Store) -> (ProfileId, Version) {
         let id = change.create_profile(&new, now())?;
         change.add_group_secret(new.tenant, id, &Secret::new("bench"), &SecretLimits::default(), now())
     });
-    made.or_else(|error: StoreError| if error.to_string().contains("UNIQUE") { Ok(domain::SecretId(0)) } else { Err(error) })
-        .expect("a profile");
+    made.expect("a profile; the directory is to be a new one");
     let profile = store.profile_by_provision_key("bench").expect("a read").expect("the profile");
     (profile.id, profile.version)
 }
 
-fn fill(store: &Store, profile: (ProfileId, Version), present: u64) {
-    let mut made = 0;
-    while made < present {
-        made += batch(store, profile, 2000);
+impl Bench {
+    fn fill(&mut self, present: u64) {
+        let mut made = 0;
+        while made < present {
+            made += self.batch(2000);
+        }
     }
-}
 
-fn batch(store: &Store, profile: (ProfileId, Version), size: u64) -> u64 {
-    let keys = store.reserve_device_keys_for_bench(size);
-    let provisions: Vec<Provision> = keys.map(|key| provision(key, profile)).collect();
-    let origin = Origin { source: [127, 0, 0, 1].into(), wire: Wire::ThingsboardHttp };
-    let entries: Vec<Entry<'_>> = provisions.iter().map(|provision| Entry { provision, origin }).collect();
-    let results = store.record(&entries, now()).expect("a record");
-    assert!(results.iter().all(Result::is_ok));
-    size
+    fn batch(&mut self, size: u64) -> u64 {
+        let provisions: Vec<Provision> = (0..size).map(|_| provision(self.key(), self.profile)).collect();
+        let origin = Origin { source: [127, 0, 0, 1].into(), wire: Wire::ThingsboardHttp };
+        let entries: Vec<Entry<'_>> =
+            provisions.iter().map(|provision| Entry { provision, origin }).collect();
+        let results = self.store.record(&entries, now()).expect("a record");
+        assert!(results.iter().all(Result::is_ok));
+        size
+    }
+
+    fn key(&mut self) -> u64 {
+        if self.keys.is_empty() {
+            self.keys = self.store.reserve_device_keys(1 << 16).expect("keys");
+        }
+        self.keys.next().expect("a key")
+    }
 }
 
 fn provision(key: u64, (profile, profile_version): (ProfileId, Version)) -> Provision {

@@ -6,8 +6,8 @@ pub(crate) mod sqlite;
 
 pub(crate) use migrations::{MAIN, SECRETS, TELEMETRY};
 pub(crate) use room::Room;
-pub(crate) use sqlite::{Database, Setup};
 #[cfg(feature = "test-durability")]
 pub use sqlite::Synchronous;
 #[cfg(not(feature = "test-durability"))]
 pub(crate) use sqlite::Synchronous;
+pub(crate) use sqlite::{Database, Setup};

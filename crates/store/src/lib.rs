@@ -91,7 +91,7 @@ impl Store {
     /// has changed it, [`StoreError::SecretUnreadable`] where the key-encryption key or `secrets.db` do not
     /// belong to it.
     pub fn open(options: Options, kek: Arc<dyn KeyProvider>, now: Timestamp) -> Result<Store, StoreError> {
-        open(&options, kek, now, Synchronous::default())
+        open(options, kek, now, Synchronous::default())
     }
 
     /// A store that does not wait for the disk, to show that the crash tests would notice.
@@ -106,7 +106,7 @@ impl Store {
         now: Timestamp,
         synchronous: TestSynchronous,
     ) -> Result<Store, StoreError> {
-        open(&options, kek, now, synchronous)
+        open(options, kek, now, synchronous)
     }
 
     /// The keys behind tokens and verifiers.
@@ -302,7 +302,8 @@ impl Store {
         f: impl for<'c> FnOnce(&'c Connection, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
     ) -> Result<T, StoreError> {
         let mut head = self.0.head.lock();
-        let written = self.0.main.write(|connection| f(connection, Pen::new(connection, &self.0.keys, &head)));
+        let written =
+            self.0.main.write(|connection| f(connection, Pen::new(connection, &self.0.keys, &head)));
         let (value, end) = written?;
         *head = end;
         Ok(value)
@@ -344,19 +345,14 @@ impl Drop for Inner {
 }
 
 fn open(
-    options: &Options,
+    Options { dir, server }: Options,
     kek: Arc<dyn KeyProvider>,
     now: Timestamp,
     synchronous: Synchronous,
 ) -> Result<Store, StoreError> {
-    let lock = enter(&options.dir)?;
-    let room = Arc::new(Room::open(&options.dir)?);
-    let setup = |cache_kib, secure_delete| Setup {
-        dir: options.dir.clone(),
-        cache_kib,
-        secure_delete,
-        synchronous,
-    };
+    let lock = enter(&dir)?;
+    let room = Arc::new(Room::open(&dir)?);
+    let setup = |cache_kib, secure_delete| Setup { dir: dir.clone(), cache_kib, secure_delete, synchronous };
     let vault = Vault::open(&setup(SECRETS_CACHE_KIB, true), &room, kek)?;
     let main = Database::open(&setup(MAIN_CACHE_KIB, false), &MAIN, &room)?;
     let telemetry = TelemetryStore::open(&setup(TELEMETRY_CACHE_KIB, false), &room)?;
@@ -365,10 +361,10 @@ fn open(
     let head = main.write(|connection| {
         tenants::ensure_default(connection, now)?;
         tenants::skip_device_keys(connection, largest.max(devices::largest_key(connection)?))?;
-        journal::continue_chain(connection, &options.server, now)
+        journal::continue_chain(connection, &server, now)
     })?;
     // New files have their names only once their directory is synced.
-    File::open(&options.dir)?.sync_all()?;
+    File::open(&dir)?.sync_all()?;
     let inner = Inner {
         main,
         vault,
@@ -396,7 +392,7 @@ fn enter(dir: &Path) -> Result<File, StoreError> {
 /// Opens the server's keys. They are made only where the main database has never been used with others:
 /// new keys would make every credential void without anybody having said so.
 fn open_keys(main: &Database, vault: &Vault, now: Timestamp) -> Result<Keys, StoreError> {
-    let ours = main.read(|connection| instance(connection))?;
+    let ours = main.read(instance)?;
     let theirs = vault.instance()?;
     if ours.as_ref().is_some_and(|ours| *ours != theirs) {
         let what = "secrets.db does not belong to this main.db: restore the two that were copied together";

@@ -9,7 +9,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::StoreError;
-use crate::secrets::Place;
+use crate::secrets::{Place, Unsealed};
 use crate::tables::journal::Pen;
 use crate::tables::{devices, profiles};
 
@@ -159,12 +159,12 @@ impl<'a, 'p> Recorder<'a, 'p> {
 }
 
 /// The clear values that have to be sealed before the rows that name them, each with its place.
-pub(crate) fn to_seal(entries: &[Entry<'_>]) -> Result<Vec<(Place, Zeroizing<Vec<u8>>)>, StoreError> {
+pub(crate) fn to_seal(entries: &[Entry<'_>]) -> Result<Vec<Unsealed>, StoreError> {
     let chosen = |entry: &Entry<'_>| {
         let provision = entry.provision;
         let clear = encode(provision.chosen.as_ref()?);
         let place = Place::of_device(provision.device.tenant, provision.device.key, provision.generation);
-        Some(clear.map(|clear| (place, clear)))
+        Some(clear.map(|clear| Unsealed { place, clear }))
     };
     entries.iter().filter_map(chosen).collect()
 }
@@ -189,6 +189,7 @@ fn encode(held: &Held) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     };
     // Larger than the longest credentials, so that the buffer never moves and leaves a copy behind.
     let mut clear = Zeroizing::new(Vec::with_capacity(MOST_CLEAR_BYTES));
-    serde_json::to_writer(&mut *clear, &resting).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    serde_json::to_writer(&mut *clear, &resting)
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
     Ok(clear)
 }

@@ -10,7 +10,7 @@ mod vault;
 pub use kek::{KeyError, KeyProvider, LocalKek};
 pub use keys::Keys;
 pub use token::Resolved;
-pub(crate) use vault::{Kind, Place, Vault};
+pub(crate) use vault::{Kind, Place, Unsealed, Vault};
 
 use zeroize::Zeroizing;
 

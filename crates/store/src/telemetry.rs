@@ -138,7 +138,12 @@ impl TelemetryStore {
     ///
     /// # Errors
     /// What the database says.
-    pub fn history(&self, device: DeviceKey, key: Option<&str>, limit: usize) -> Result<Vec<Latest>, StoreError> {
+    pub fn history(
+        &self,
+        device: DeviceKey,
+        key: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Latest>, StoreError> {
         let sql = "SELECT scope, key, at, form, value FROM history
                    WHERE device = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY arrival DESC LIMIT ?3";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -167,9 +172,8 @@ impl TelemetryStore {
     /// The largest key of a device that has told anything.
     pub(crate) fn largest_device(&self) -> Result<u64, StoreError> {
         let sql = "SELECT max(coalesce((SELECT max(device) FROM latest), 0), coalesce((SELECT max(device) FROM history), 0))";
-        self.database.read(|connection| {
-            Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?.cast_unsigned())
-        })
+        self.database
+            .read(|connection| Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?.cast_unsigned()))
     }
 
     /// Drops history that is too old or too much, the oldest first, in steps that hold the writer shortly.
@@ -178,7 +182,7 @@ impl TelemetryStore {
         for _ in 0..PRUNING_ROUNDS {
             let over = self.database.read(used_bytes)? > HISTORY_BYTES;
             let before = if over { i64::MAX } else { too_old };
-            if self.database.read(|connection| first_arrival(connection))?.is_none_or(|first| first >= before) {
+            if self.database.read(first_arrival)?.is_none_or(|first| first >= before) {
                 return Ok(());
             }
             self.database.write(|connection| drop_oldest(connection, before))?;
@@ -196,7 +200,8 @@ impl TelemetryStore {
 }
 
 fn insert(connection: &Connection, arrival: i64, sample: &Sample) -> Result<(), StoreError> {
-    let sql = "INSERT INTO history (arrival, device, scope, key, at, form, value) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let sql =
+        "INSERT INTO history (arrival, device, scope, key, at, form, value) VALUES (?, ?, ?, ?, ?, ?, ?)";
     connection.prepare_cached(sql)?.execute(params![
         arrival,
         sample.device.0.cast_signed(),

@@ -81,7 +81,9 @@ mod tests {
     fn with_version(version: u32, compatible_from: u32) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         MAIN.migrate(&connection).unwrap();
-        connection.execute("UPDATE meta SET version = ?, compatible_from = ?", (version, compatible_from)).unwrap();
+        connection
+            .execute("UPDATE meta SET version = ?, compatible_from = ?", (version, compatible_from))
+            .unwrap();
         connection
     }
 

@@ -83,7 +83,9 @@ impl Room {
         if self.short.swap(true, Ordering::AcqRel) && !self.reserve().exists() {
             return;
         }
-        tracing::error!("the disk is full: the reserve is given up, nothing new is recorded until there is room");
+        tracing::error!(
+            "the disk is full: the reserve is given up, nothing new is recorded until there is room"
+        );
         if let Err(error) = fs::remove_file(self.reserve()) {
             tracing::warn!(%error, "the reserve file could not be removed");
         }

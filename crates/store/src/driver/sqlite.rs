@@ -23,6 +23,7 @@ const SYNC_FAILED: i32 = 74;
 
 /// How far a commit waits for the disk. Products know only `Full`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "test-durability"), expect(unreachable_pub, reason = "public for crash tests only"))]
 pub enum Synchronous {
     /// Not at all.
     #[cfg(feature = "test-durability")]

@@ -79,11 +79,7 @@ pub(super) fn seal(
 }
 
 /// Opens a value; `None` where anything at all is wrong with it.
-pub(super) fn open(
-    kek: &dyn KeyProvider,
-    context: &Context<'_>,
-    blob: &[u8],
-) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn open(kek: &dyn KeyProvider, context: &Context<'_>, blob: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let [FORMAT, SUITE_AES_256_GCM, rest @ ..] = blob else { return None };
     let (id, rest) = split_sized(rest)?;
     let (wrapped, body) = split_sized(rest)?;
@@ -167,7 +163,11 @@ mod tests {
     }
 
     fn kek() -> FixedNonce {
-        FixedNonce::new("file:2026-01", std::array::from_fn(|at| at as u8), std::array::from_fn(|at| 0xa0 + at as u8))
+        FixedNonce::new(
+            "file:2026-01",
+            std::array::from_fn(|at| at as u8),
+            std::array::from_fn(|at| 0xa0 + at as u8),
+        )
     }
 
     fn sealed() -> Vec<u8> {

@@ -6,7 +6,7 @@ use domain::{CredentialKeys, DeviceKey, DeviceRecord, Generation, Secret, Tenant
 use zeroize::Zeroizing;
 
 use super::token::{Resolved, TokenKeys};
-use super::vault::{Kind, Place, Vault};
+use super::vault::{Kind, Place, Unsealed, Vault};
 use super::{Key, random};
 use crate::StoreError;
 
@@ -25,8 +25,8 @@ impl Keys {
     pub(crate) fn open(vault: &Vault, first_start: bool, now: Timestamp) -> Result<Keys, StoreError> {
         let kinds = [Kind::TokenKey, Kind::Pepper, Kind::JournalKey];
         if first_start && vault.reveal(place(Kind::TokenKey))?.is_none() {
-            let fresh = kinds.iter().map(|kind| Ok((place(*kind), fresh_key()?))).collect::<Result<Vec<_>, StoreError>>()?;
-            vault.seal(&fresh, now)?;
+            let fresh: Result<Vec<Unsealed>, StoreError> = kinds.into_iter().map(fresh_key).collect();
+            vault.seal(&fresh?, now)?;
         }
         let key = |kind| existing(vault, place(kind));
         Ok(Keys {
@@ -85,8 +85,8 @@ fn place(kind: Kind) -> Place {
     Place { tenant: 0, kind, record: u64::from(FIRST), generation: 1 }
 }
 
-fn fresh_key() -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    Ok(Zeroizing::new(random::<32>()?.to_vec()))
+fn fresh_key(kind: Kind) -> Result<Unsealed, StoreError> {
+    Ok(Unsealed { place: place(kind), clear: Zeroizing::new(random::<32>()?.to_vec()) })
 }
 
 fn existing(vault: &Vault, place: Place) -> Result<Key, StoreError> {

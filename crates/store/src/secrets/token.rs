@@ -37,7 +37,8 @@ pub struct Resolved {
 impl TokenKeys {
     pub(super) fn new(kid: u8, token_key: &[u8; 32]) -> TokenKeys {
         let token_key = hmac::Key::new(HMAC_SHA256, token_key);
-        let derive = |label: &str| hmac::Key::new(HMAC_SHA256, hmac::sign(&token_key, label.as_bytes()).as_ref());
+        let derive =
+            |label: &str| hmac::Key::new(HMAC_SHA256, hmac::sign(&token_key, label.as_bytes()).as_ref());
         TokenKeys { kid, enc: derive("muster/token/v1/enc"), mac: derive("muster/token/v1/mac") }
     }
 
@@ -200,7 +201,15 @@ mod tests {
     fn what_is_not_a_token_resolves_to_nothing() {
         let too_large = "0".to_owned() + &"z".repeat(30);
         let limit = to_limit();
-        for text in ["", "0", &"0".repeat(32), &"z".repeat(31), &("-".to_owned() + &"0".repeat(30)), "ünïcödé-ünïcödé-ünïcö", &limit] {
+        for text in [
+            "",
+            "0",
+            &"0".repeat(32),
+            &"z".repeat(31),
+            &("-".to_owned() + &"0".repeat(30)),
+            "ünïcödé-ünïcödé-ünïcö",
+            &limit,
+        ] {
             assert!(keys(0).resolve(text).is_none(), "{text}");
         }
         assert!(from_base_62(&too_large).is_some());

@@ -39,6 +39,12 @@ pub(crate) struct Place {
     pub(crate) generation: u64,
 }
 
+/// A value to be sealed.
+pub(crate) struct Unsealed {
+    pub(crate) place: Place,
+    pub(crate) clear: Zeroizing<Vec<u8>>,
+}
+
 /// The file of sealed values.
 pub(crate) struct Vault {
     database: Database,
@@ -87,19 +93,29 @@ impl std::fmt::Display for Place {
 }
 
 impl Vault {
-    pub(crate) fn open(setup: &Setup, room: &Arc<Room>, kek: Arc<dyn KeyProvider>) -> Result<Vault, StoreError> {
+    pub(crate) fn open(
+        setup: &Setup,
+        room: &Arc<Room>,
+        kek: Arc<dyn KeyProvider>,
+    ) -> Result<Vault, StoreError> {
         Ok(Vault { database: Database::open(setup, &SECRETS, room)?, kek })
     }
 
     /// Seals values, each in its place; one transaction, synced when this returns. A value that stands
     /// there already stays: it was sealed by the same caller, whose row then failed.
-    pub(crate) fn seal(&self, values: &[(Place, Zeroizing<Vec<u8>>)], now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) fn seal(&self, values: &[Unsealed], now: Timestamp) -> Result<(), StoreError> {
         if values.is_empty() {
             return Ok(());
         }
-        let blobs = values.iter().map(|(place, clear)| self.sealed(*place, clear)).collect::<Result<Vec<_>, _>>()?;
+        let blobs = values
+            .iter()
+            .map(|value| self.sealed(value.place, &value.clear))
+            .collect::<Result<Vec<_>, _>>()?;
         self.database.write(|connection| {
-            values.iter().zip(&blobs).try_for_each(|((place, _), blob)| self.insert(connection, *place, blob, now))
+            values
+                .iter()
+                .zip(&blobs)
+                .try_for_each(|(value, blob)| self.insert(connection, value.place, blob, now))
         })
     }
 
@@ -154,7 +170,12 @@ impl Vault {
     }
 
     /// Device credentials and group secrets older than an hour, the next `limit` after `after`.
-    pub(crate) fn settled(&self, after: Option<Place>, limit: u32, now: Timestamp) -> Result<Vec<Place>, StoreError> {
+    pub(crate) fn settled(
+        &self,
+        after: Option<Place>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Place>, StoreError> {
         self.database.read(|connection| settled(connection, after, limit, now))
     }
 
@@ -173,7 +194,13 @@ impl Vault {
             .map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
-    fn insert(&self, connection: &Connection, place: Place, blob: &[u8], now: Timestamp) -> Result<(), StoreError> {
+    fn insert(
+        &self,
+        connection: &Connection,
+        place: Place,
+        blob: &[u8],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let sql = "INSERT INTO sealed (tenant, kind, record, field, generation, blob, kek_id, created_at)
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
         connection.prepare_cached(sql)?.execute(params![
@@ -207,7 +234,10 @@ impl Vault {
     fn unreadable(&self, place: Place, blob: &[u8]) -> String {
         match envelope::kek_id(blob) {
             Some(id) if id != self.kek.id() => {
-                format!("{place}: it needs the key-encryption key `{id}`, and `{}` is what there is", self.kek.id())
+                format!(
+                    "{place}: it needs the key-encryption key `{id}`, and `{}` is what there is",
+                    self.kek.id()
+                )
             }
             _ => format!("{place}: restore secrets.db and the key-encryption key that belong together"),
         }
@@ -215,11 +245,18 @@ impl Vault {
 }
 
 fn context<'a>(place: Place, tenant: &'a str, record: &'a str) -> Context<'a> {
-    Context { tenant, kind: place.kind.word(), record, field: place.kind.field(), generation: place.generation }
+    Context {
+        tenant,
+        kind: place.kind.word(),
+        record,
+        field: place.kind.field(),
+        generation: place.generation,
+    }
 }
 
 fn delete(connection: &Connection, place: Place) -> Result<(), StoreError> {
-    let sql = "DELETE FROM sealed WHERE tenant = ? AND kind = ? AND record = ? AND field = ? AND generation = ?";
+    let sql =
+        "DELETE FROM sealed WHERE tenant = ? AND kind = ? AND record = ? AND field = ? AND generation = ?";
     connection.prepare_cached(sql)?.execute(params![
         place.tenant.cast_signed(),
         place.kind.word(),

@@ -35,7 +35,8 @@ impl View<'_> {
     /// # Errors
     /// What the database says.
     pub fn device_named(&self, tenant: TenantId, name: &str) -> Result<Option<DeviceRow>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?");
+        let sql =
+            format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query((tenant.0.cast_signed(), name))?;
         rows.next()?.map(read_row).transpose()
@@ -83,7 +84,11 @@ impl Change<'_> {
     ///
     /// # Errors
     /// [`StoreError::Full`] while the disk is short of room; what the database says.
-    pub fn insert_expected(&mut self, record: &DeviceRecord, label: Option<&str>) -> Result<bool, StoreError> {
+    pub fn insert_expected(
+        &mut self,
+        record: &DeviceRecord,
+        label: Option<&str>,
+    ) -> Result<bool, StoreError> {
         self.room_to_grow()?;
         if !insert(self.connection, record)? {
             return Ok(false);
@@ -223,13 +228,15 @@ pub(crate) fn verifier(credential: &Credential) -> Option<Verifier> {
 
 /// The largest key of a device.
 pub(crate) fn largest_key(connection: &Connection) -> Result<u64, StoreError> {
-    let largest: Option<i64> = connection.query_row("SELECT max(device) FROM devices", [], |row| row.get(0))?;
+    let largest: Option<i64> =
+        connection.query_row("SELECT max(device) FROM devices", [], |row| row.get(0))?;
     Ok(largest.unwrap_or(0).cast_unsigned())
 }
 
 /// Whether a device's row names a sealed value.
 pub(crate) fn names(connection: &Connection, place: Place) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM devices WHERE device = ? AND tenant = ? AND generation = ? AND verifier IS NOT NULL";
+    let sql =
+        "SELECT 1 FROM devices WHERE device = ? AND tenant = ? AND generation = ? AND verifier IS NOT NULL";
     let key = (place.record.cast_signed(), place.tenant.cast_signed(), place.generation.cast_signed());
     Ok(connection.prepare_cached(sql)?.query_row(key, |_| Ok(())).optional()?.is_some())
 }
@@ -256,7 +263,8 @@ fn read_parts(blob: &[u8]) -> Option<BasicParts> {
         0 => Some(None),
         _ => Some(Some(Verifier(verifiers.next()?.try_into().ok()?))),
     };
-    let parts = BasicParts { client_id: part(CLIENT_ID)?, user_name: part(USER_NAME)?, password: part(PASSWORD)? };
+    let parts =
+        BasicParts { client_id: part(CLIENT_ID)?, user_name: part(USER_NAME)?, password: part(PASSWORD)? };
     verifiers.next().is_none().then_some(parts)
 }
 
@@ -270,7 +278,8 @@ fn read_row(row: &Row<'_>) -> Result<DeviceRow, StoreError> {
         profile: ProfileId(row.get::<_, i64>(3)?.cast_unsigned()),
         state: state.ok_or_else(|| StoreError::corrupt("the state of device", key))?,
         state_since: Timestamp(row.get(5)?),
-        credential: read_credential(row)?.ok_or_else(|| StoreError::corrupt("the credential of device", key))?,
+        credential: read_credential(row)?
+            .ok_or_else(|| StoreError::corrupt("the credential of device", key))?,
         version: Version(row.get::<_, i64>(8)?.cast_unsigned()),
         gateway: row.get::<_, Option<i64>>(9)?.is_some(),
     };
@@ -280,7 +289,8 @@ fn read_row(row: &Row<'_>) -> Result<DeviceRow, StoreError> {
 fn read_credential(row: &Row<'_>) -> Result<Option<Credential>, StoreError> {
     let generation = Generation(row.get::<_, i64>(7)?.cast_unsigned());
     let verifier = row.get::<_, Option<[u8; 32]>>(10)?.map(Verifier);
-    let parts = row.get_ref(11)?.as_blob_or_null().map_err(|_| StoreError::corrupt("the parts of", generation))?;
+    let parts =
+        row.get_ref(11)?.as_blob_or_null().map_err(|_| StoreError::corrupt("the parts of", generation))?;
     Ok(match (row.get_ref(6)?.as_str(), verifier, parts) {
         (Ok("none"), None, None) => Some(Credential::None),
         (Ok("token"), None, None) => Some(Credential::Derived(generation)),

@@ -288,7 +288,8 @@ impl<'a> Pen<'a> {
     }
 
     pub(crate) fn append(&mut self, entry: &NewEntry, now: Timestamp) -> Result<(), StoreError> {
-        let (tenant, device) = (entry.tenant.map_or(0, |tenant| tenant.0), entry.device.map(|device| device.0));
+        let (tenant, device) =
+            (entry.tenant.map_or(0, |tenant| tenant.0), entry.device.map(|device| device.0));
         match &entry.what {
             What::Attempt(attempt) => {
                 let record = Record { tenant, device, kind: ATTEMPT, actor: DEVICE };
@@ -323,7 +324,12 @@ impl<'a> Pen<'a> {
         self.write(&record, &detail, now)
     }
 
-    fn write(&mut self, record: &Record<'_>, detail: &impl Serialize, now: Timestamp) -> Result<(), StoreError> {
+    fn write(
+        &mut self,
+        record: &Record<'_>,
+        detail: &impl Serialize,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let key_id = self.keys.journal_key_id();
         let header = Header {
             writer: self.head.position.writer,
@@ -338,7 +344,8 @@ impl<'a> Pen<'a> {
         let mut stored = Vec::with_capacity(256);
         stored.push(WHOLE);
         stored.extend_from_slice(self.salts.next()?);
-        serde_json::to_writer(&mut stored, detail).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        serde_json::to_writer(&mut stored, detail)
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let key = self.keys.journal_key(key_id);
         let link = key.and_then(|key| journal_chain::link(key, &self.head.link, &header, &stored));
         let link = link.ok_or_else(|| StoreError::SecretUnreadable("the journal key".to_owned()))?;
@@ -379,8 +386,13 @@ impl Position {
 }
 
 /// The end of this server's chain; its writer is made at the first start and continued ever after.
-pub(crate) fn continue_chain(connection: &Connection, server: &str, now: Timestamp) -> Result<Head, StoreError> {
-    let sql = "INSERT INTO journal_writers (writer, server, created_at) VALUES (1, ?, ?) ON CONFLICT DO NOTHING";
+pub(crate) fn continue_chain(
+    connection: &Connection,
+    server: &str,
+    now: Timestamp,
+) -> Result<Head, StoreError> {
+    let sql =
+        "INSERT INTO journal_writers (writer, server, created_at) VALUES (1, ?, ?) ON CONFLICT DO NOTHING";
     connection.execute(sql, (storable(server, "the server's name")?, now.0))?;
     head(connection, 1)
 }
@@ -514,11 +526,13 @@ pub(crate) fn writers(connection: &Connection) -> Result<Vec<u64>, StoreError> {
 }
 
 fn head(connection: &Connection, writer: u64) -> Result<Head, StoreError> {
-    let sql = "SELECT position, link FROM journal WHERE position BETWEEN ? AND ? ORDER BY position DESC LIMIT 1";
+    let sql =
+        "SELECT position, link FROM journal WHERE position BETWEEN ? AND ? ORDER BY position DESC LIMIT 1";
     let first = Position { writer, number: 0 };
     let last = Position { writer: writer + 1, number: 0 };
     let read = |row: &Row<'_>| Ok(Head { position: Position::unpack(row.get(0)?), link: row.get(1)? });
-    let found = connection.prepare_cached(sql)?.query_row((first.packed(), last.packed() - 1), read).optional()?;
+    let found =
+        connection.prepare_cached(sql)?.query_row((first.packed(), last.packed() - 1), read).optional()?;
     Ok(found.unwrap_or(Head { position: first, link: START }))
 }
 

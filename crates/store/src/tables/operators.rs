@@ -41,7 +41,10 @@ impl View<'_> {
     ///
     /// # Errors
     /// What the database says.
-    pub fn operator_token_by_verifier(&self, verifier: &Verifier) -> Result<Option<OperatorToken>, StoreError> {
+    pub fn operator_token_by_verifier(
+        &self,
+        verifier: &Verifier,
+    ) -> Result<Option<OperatorToken>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM operator_tokens WHERE verifier = ?");
         Ok(self.connection.prepare_cached(&sql)?.query_row([verifier.0], read).optional()?)
     }

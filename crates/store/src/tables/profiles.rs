@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{Change, View};
 use crate::StoreError;
 use crate::error::storable;
-use crate::secrets::{Place, random};
+use crate::secrets::{Place, Unsealed, random};
 
 /// A profile as it stands in the registry.
 #[derive(Clone, Debug)]
@@ -179,8 +179,8 @@ impl Change<'_> {
         let id = SecretId(self.connection.last_insert_rowid().cast_unsigned());
         write_limits(self.connection, tenant, id, limits)?;
         // Synced in its own file before the row that names it can be committed.
-        let sealed = Zeroizing::new(clear.expose().as_bytes().to_vec());
-        self.vault.seal(&[(Place::of_group_secret(tenant, id, generation), sealed)], now)?;
+        let clear = Zeroizing::new(clear.expose().as_bytes().to_vec());
+        self.vault.seal(&[Unsealed { place: Place::of_group_secret(tenant, id, generation), clear }], now)?;
         Ok(id)
     }
 
@@ -256,7 +256,8 @@ pub(crate) fn standing(
 /// The uses that a secret has left; `None` where it is not limited, or gone.
 pub(crate) fn uses_left(connection: &Connection, secret: SecretId) -> Result<Option<u64>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT uses_left FROM group_secrets WHERE id = ?")?;
-    let left = statement.query_row([secret.0.cast_signed()], |row| row.get::<_, Option<i64>>(0)).optional()?;
+    let left =
+        statement.query_row([secret.0.cast_signed()], |row| row.get::<_, Option<i64>>(0)).optional()?;
     Ok(left.flatten().map(i64::cast_unsigned))
 }
 

@@ -74,7 +74,8 @@ pub(crate) fn ensure_default(connection: &Connection, now: Timestamp) -> Result<
 pub(crate) fn reserve_device_keys(connection: &Connection, count: u64) -> Result<Range<u64>, StoreError> {
     let next = next_device_key(connection)?;
     let end = next.checked_add(count).filter(|end| *end <= DeviceKey::END);
-    let end = end.ok_or_else(|| StoreError::Unavailable("there are no numbers left for devices".to_owned()))?;
+    let end =
+        end.ok_or_else(|| StoreError::Unavailable("there are no numbers left for devices".to_owned()))?;
     connection.execute("UPDATE counters SET next = ? WHERE name = 'device'", [end.cast_signed()])?;
     Ok(next..end)
 }
