@@ -1,10 +1,9 @@
 //! `/healthz`, `/readyz`, `/metrics`: what watches the server, not what uses it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -14,7 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::api::auth;
 use crate::hub::sessions::Sessions;
-use crate::listeners::Stopping;
+use crate::listeners::{Peer, Stopping};
 
 /// The text format of Prometheus.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -53,11 +52,11 @@ async fn ready(State(probed): State<Probed>) -> Response {
 
 async fn show_figures(
     State(probed): State<Probed>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Response {
-    let source = peer.ip().to_canonical();
-    if !source.is_loopback() && !auth::is_operator(&probed.registry, &headers, Some(source)).await {
+    if !peer.address.is_loopback() && !auth::is_operator(&probed.registry, &headers, Some(peer.address)).await
+    {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     probed.devices_connected.set(u32::try_from(probed.sessions.count()).unwrap_or(u32::MAX));

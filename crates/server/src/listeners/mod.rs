@@ -11,18 +11,17 @@ use std::net::{IpAddr, SocketAddr};
 pub use sockets::{Limit, bind};
 pub use stop::{Stop, Stopper, Stopping, stopper};
 
-/// Who is at the other end.
+/// Who is at the other end. Among a request's extensions, for those who answer it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The other end of the connection.
-    pub address: SocketAddr,
+    /// Its address; an IPv4 address in IPv6 clothes is IPv4.
+    pub address: IpAddr,
     /// Whether what it sends is encrypted on the way.
     pub encrypted: bool,
 }
 
 impl Peer {
-    /// Its address; an IPv4 address in IPv6 clothes is IPv4.
-    pub fn ip(&self) -> IpAddr {
-        self.address.ip().to_canonical()
+    fn new(address: SocketAddr, encrypted: bool) -> Peer {
+        Peer { address: address.ip().to_canonical(), encrypted }
     }
 }

@@ -37,7 +37,7 @@ pub async fn serve(listener: TcpListener, limit: Limit, shared: Arc<Shared>, sto
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         tokio::spawn(async move {
             let Accepted { stream, address, place } = accepted;
-            let peer = Peer { address, encrypted: false };
+            let peer = Peer::new(address, false);
             let _counted = Counted::new(&shared.metrics.connections);
             converse(stream, peer, &shared, stop).await;
             drop(place);

@@ -12,7 +12,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use futures_util::future::poll_fn;
 use http_body_util::{Either, Full};
@@ -95,7 +94,7 @@ impl Shared {
                 .await
                 .map(|bytes| Either::Left(bytes.into()));
         }
-        request.extensions_mut().insert(ConnectInfo(peer.address));
+        request.extensions_mut().insert(peer);
         let reply = self.operators.clone().oneshot(request.map(axum::body::Body::new)).await;
         reply.unwrap_or_else(|never: Infallible| match never {}).map(Either::Right)
     }
@@ -108,7 +107,7 @@ pub async fn serve(listener: TcpListener, limit: Limit, shared: Arc<Shared>, sto
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         tokio::spawn(async move {
             let Accepted { stream, address, place } = accepted;
-            let peer = Peer { address, encrypted: false };
+            let peer = Peer::new(address, false);
             converse(stream, peer, shared, stop).await;
             drop(place);
         });
@@ -140,7 +139,7 @@ pub async fn serve_tls(
             };
             match tokio::time::timeout(handshake_timeout, handshake).await {
                 Ok(Some(stream)) => {
-                    let peer = Peer { address, encrypted: true };
+                    let peer = Peer::new(address, true);
                     converse(stream, peer, shared, stop).await;
                 }
                 Ok(None) | Err(_) => shared.metrics.failed_handshakes.increment(1),

@@ -49,12 +49,12 @@ impl Protocol for ThingsBoard {
     }
 
     fn http<'a>(&'a self, request: Request<Body>, peer: Peer, faces: &'a Faces) -> Task<'a, Response<Bytes>> {
-        let origin = Origin { source: peer.ip(), wire: Wire::ThingsboardHttp };
+        let origin = Origin { source: peer.address, wire: Wire::ThingsboardHttp };
         Box::pin(http::answer(request, origin, self.settings, faces))
     }
 
     fn mqtt<'a>(&'a self, connect: &'a Connect, peer: Peer, faces: &'a Faces) -> Task<'a, Claim> {
-        let origin = Origin { source: peer.ip(), wire: Wire::ThingsboardMqtt };
+        let origin = Origin { source: peer.address, wire: Wire::ThingsboardMqtt };
         Box::pin(std::future::ready(login::claim(connect, origin, self.settings, faces)))
     }
 }
