@@ -201,7 +201,7 @@ impl Batcher {
             Some(Lost::ProfileChanged) => again.extend(self.renewed(job)),
             Some(Lost::CredentialsTaken { elsewhere: false }) => self.refuse(job, Refusal::CredentialsInUse),
             Some(Lost::CredentialsTaken { elsewhere: true }) => {
-                self.refuse(job, Refusal::CredentialsInUseElsewhere)
+                self.refuse(job, Refusal::CredentialsInUseElsewhere);
             }
             Some(Lost::UsesExhausted) => self.refuse(job, Refusal::UsesExhausted),
         }

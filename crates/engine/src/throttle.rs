@@ -47,7 +47,7 @@ impl BucketKey {
 }
 
 /// One address counts as itself, but an IPv6 site has a whole /64 to hide in.
-pub fn site(source: IpAddr) -> IpAddr {
+pub(crate) fn site(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
         v4 => v4,
