@@ -9,8 +9,8 @@ use store::telemetry::Latest;
 use store::{Change, DeviceRow, StoreError, View};
 
 use super::import::Existing;
-use super::public_id;
 use super::journal::Deed;
+use super::public_id;
 use super::{NewDevice, Operator, Registry, RegistryError, Tenant, What};
 use crate::ports::Farewell;
 
@@ -83,11 +83,12 @@ impl Registry {
     /// # Errors
     /// `device-not-found`.
     pub fn device(&self, tenant: &Tenant, name: &str) -> Result<Device, RegistryError> {
-        self.store.read(|view| {
-            let Some(row) = self.find(view, tenant, name)? else { return Ok(None) };
-            self.shown(view, row, &mut HashMap::new()).map(Some)
-        })?
-        .ok_or_else(|| RegistryError::not_found(What::Device, name))
+        self.store
+            .read(|view| {
+                let Some(row) = self.find(view, tenant, name)? else { return Ok(None) };
+                self.shown(view, row, &mut HashMap::new()).map(Some)
+            })?
+            .ok_or_else(|| RegistryError::not_found(What::Device, name))
     }
 
     /// A page of the tenant's devices, by name. A narrow filter passes over many rows, so each read is
@@ -117,7 +118,12 @@ impl Registry {
     ///
     /// # Errors
     /// `device-not-found`.
-    pub fn disable_device(&self, operator: &Operator, tenant: &Tenant, name: &str) -> Result<Device, RegistryError> {
+    pub fn disable_device(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        name: &str,
+    ) -> Result<Device, RegistryError> {
         let key = self.move_device(operator, tenant, name, "device-disabled", DeviceState::disable)?;
         self.ports.sessions.close(&[key], Farewell::Disabled);
         self.device(tenant, name)
@@ -127,7 +133,12 @@ impl Registry {
     ///
     /// # Errors
     /// `device-not-found`.
-    pub fn enable_device(&self, operator: &Operator, tenant: &Tenant, name: &str) -> Result<Device, RegistryError> {
+    pub fn enable_device(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        name: &str,
+    ) -> Result<Device, RegistryError> {
         self.move_device(operator, tenant, name, "device-enabled", DeviceState::enable)?;
         self.device(tenant, name)
     }
@@ -137,7 +148,12 @@ impl Registry {
     ///
     /// # Errors
     /// `device-not-found`.
-    pub fn delete_device(&self, operator: &Operator, tenant: &Tenant, name: &str) -> Result<(), RegistryError> {
+    pub fn delete_device(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        name: &str,
+    ) -> Result<(), RegistryError> {
         let key = self.store.write(|change: &mut Change<'_>| {
             let row = self.existing(change, tenant, name)?;
             change.delete_device(&row.record)?;
@@ -204,7 +220,8 @@ impl Registry {
             let last = rows.last().filter(|_| rows.len() == MOST_PER_PAGE).map(|row| row.record.name.clone());
             let mut profiles = HashMap::new();
             let passing = rows.into_iter().filter(|row| filter.passes(&row.record));
-            let devices = passing.map(|row| self.shown(view, row, &mut profiles)).collect::<Result<_, _>>()?;
+            let devices =
+                passing.map(|row| self.shown(view, row, &mut profiles)).collect::<Result<_, _>>()?;
             Ok((devices, last))
         })?)
     }

@@ -118,8 +118,12 @@ impl RegistryError {
         match self {
             RegistryError::NotFound { what, .. } => what.listing(),
             RegistryError::Exists { .. } => "Choose another name, or change the one that is there.",
-            RegistryError::ProvisionKeyInUse => "Choose another key, or leave it out and let the server make one.",
-            RegistryError::VersionChanged { .. } => "Look at it again (muster profile show) and repeat the change.",
+            RegistryError::ProvisionKeyInUse => {
+                "Choose another key, or leave it out and let the server make one."
+            }
+            RegistryError::VersionChanged { .. } => {
+                "Look at it again (muster profile show) and repeat the change."
+            }
             RegistryError::OtherProfile { .. } => "Delete the device and add it under the other profile.",
             RegistryError::Invalid { .. } => "Correct the value and try again.",
             RegistryError::Forbidden => "Use a token for the whole server: muster operator token create.",

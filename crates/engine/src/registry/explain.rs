@@ -55,9 +55,21 @@ const WORDINGS: &[Wording] = &[
         pass: "Key and secret are right.",
         unknown: "Whether the device has the right key and secret shows only when it asks.",
     },
-    Wording { check: "name", pass: "The registration id keeps the rules.", unknown: "No registration id was given." },
-    Wording { check: "strategy", pass: "The profile lets devices in.", unknown: "The strategy is not known." },
-    Wording { check: "secret-expiry", pass: "The newest group secret has not expired.", unknown: "There is no secret." },
+    Wording {
+        check: "name",
+        pass: "The registration id keeps the rules.",
+        unknown: "No registration id was given.",
+    },
+    Wording {
+        check: "strategy",
+        pass: "The profile lets devices in.",
+        unknown: "The strategy is not known.",
+    },
+    Wording {
+        check: "secret-expiry",
+        pass: "The newest group secret has not expired.",
+        unknown: "There is no secret.",
+    },
     Wording {
         check: "secret-networks",
         pass: "The newest group secret may be used from there.",
@@ -78,7 +90,11 @@ const WORDINGS: &[Wording] = &[
         pass: "The credentials can be had.",
         unknown: "It depends on whether the device brings credentials of its own.",
     },
-    Wording { check: "secret-uses", pass: "The newest group secret has uses left.", unknown: "There is no secret." },
+    Wording {
+        check: "secret-uses",
+        pass: "The newest group secret has uses left.",
+        unknown: "There is no secret.",
+    },
 ];
 
 // === impl Explanation ===
@@ -115,7 +131,9 @@ impl ExplainedCheck {
     pub fn hint(&self) -> Option<&'static str> {
         match self.answer {
             Answer::No(refusal) => Some(refusal.hint()),
-            Answer::Unknown if self.check == "proof" => Some("See what came of its attempts: muster attempts."),
+            Answer::Unknown if self.check == "proof" => {
+                Some("See what came of its attempts: muster attempts.")
+            }
             _ => None,
         }
     }
@@ -129,7 +147,11 @@ impl Registry {
     ///
     /// # Errors
     /// `profile-not-found` for a profile that was named and is not there; what the store says.
-    pub fn explain(&self, tenant: &Tenant, supposed: &Supposed<'_>) -> Result<Vec<Explanation>, RegistryError> {
+    pub fn explain(
+        &self,
+        tenant: &Tenant,
+        supposed: &Supposed<'_>,
+    ) -> Result<Vec<Explanation>, RegistryError> {
         let now = self.now();
         let name = Name::from_device(Some(supposed.registration_id));
         let (device, profiles) = self.store.read(|view| {
@@ -137,13 +159,17 @@ impl Registry {
                 Ok(Some(name)) => view.device_named(tenant.id, name.as_str())?,
                 _ => None,
             };
-            let profiles = candidates(view, tenant.id, supposed.profile, device.as_ref().map(|row| &row.record))?;
+            let profiles =
+                candidates(view, tenant.id, supposed.profile, device.as_ref().map(|row| &row.record))?;
             Ok((device.map(|row| row.record), profiles))
         })?;
         match (supposed.profile, profiles.is_empty()) {
             (Some(named), true) => Err(RegistryError::not_found(What::Profile, named)),
             (None, true) => Ok(vec![without_profile(&name)]),
-            _ => Ok(profiles.iter().map(|it| explain(it, &name, device.as_ref(), supposed.source, now)).collect()),
+            _ => Ok(profiles
+                .iter()
+                .map(|it| explain(it, &name, device.as_ref(), supposed.source, now))
+                .collect()),
         }
     }
 }

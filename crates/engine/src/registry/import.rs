@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use domain::name::{MAX_CHARS, Name};
-use domain::{
-    Credential, DeviceKey, DeviceRecord, DeviceState, ProfileId, Timestamp, Version,
-};
+use domain::{Credential, DeviceKey, DeviceRecord, DeviceState, ProfileId, Timestamp, Version};
 use serde_json::json;
 use store::{Change, StoreError};
 
@@ -86,7 +84,9 @@ impl Registry {
 }
 
 /// What the store says ends the whole; any other no concerns one device.
-fn settled(result: Result<Imported, RegistryError>) -> Result<Result<Imported, RegistryError>, RegistryError> {
+fn settled(
+    result: Result<Imported, RegistryError>,
+) -> Result<Result<Imported, RegistryError>, RegistryError> {
     match result {
         Err(RegistryError::Store(error)) => Err(RegistryError::Store(error)),
         other => Ok(other),
@@ -95,7 +95,8 @@ fn settled(result: Result<Imported, RegistryError>) -> Result<Result<Imported, R
 
 impl<'a> Entering<'a> {
     fn one(&mut self, change: &mut Change<'_>, wanted: &'a NewDevice) -> Result<Imported, RegistryError> {
-        let name = Name::parse(&wanted.name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
+        let name =
+            Name::parse(&wanted.name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
         check_label(wanted.label.as_deref())?;
         let profile = self.profile(change, &wanted.profile)?;
         match change.device_named(self.tenant.id, name.as_str())? {
@@ -153,7 +154,8 @@ impl<'a> Entering<'a> {
         present: Option<&str>,
         wanted: &NewDevice,
     ) -> Result<Imported, RegistryError> {
-        let Some(label) = wanted.label.as_deref().filter(|label| *label != present.unwrap_or_default()) else {
+        let Some(label) = wanted.label.as_deref().filter(|label| *label != present.unwrap_or_default())
+        else {
             return Ok(Imported::Unchanged);
         };
         let label = Some(label).filter(|label| !label.is_empty());

@@ -9,7 +9,7 @@ use store::journal::{
     ATTEMPT, Head, JournalEntry, JournalQuery, NewEntry, PROVISION, Position, Verification, What as Happened,
 };
 
-use super::{Operator, Registry, RegistryError};
+use super::{Operator, Registry, RegistryError, tenants};
 
 /// The most attempts on one page.
 const MOST_PER_PAGE: usize = 1000;
@@ -100,21 +100,24 @@ impl Registry {
     ///
     /// # Errors
     /// `tenant-not-found`; `value-invalid` for a cursor that is none.
-    pub fn attempts(&self, operator: &Operator, query: AttemptQuery<'_>) -> Result<AttemptPage, RegistryError> {
+    pub fn attempts(
+        &self,
+        operator: &Operator,
+        query: AttemptQuery<'_>,
+    ) -> Result<AttemptPage, RegistryError> {
         let tenant = match (query.tenant, operator.require_server()) {
             (None, Ok(())) => None,
             (named, _) => Some(self.tenant(operator, named)?.id),
         };
         let limit = query.limit.unwrap_or(USUAL_PER_PAGE).clamp(1, MOST_PER_PAGE);
         let mut before = query.before.map(cursor).transpose()?;
-        let tenants = self.store.read(|view| view.tenants())?;
-        let tenants: HashMap<TenantId, String> = tenants.into_iter().map(|it| (it.id, it.name)).collect();
+        let tenants = self.store.read(tenants::names)?;
         let mut attempts = Vec::new();
         for _ in 0..MOST_STRETCHES {
             let left = limit - attempts.len();
             let wanted = JournalQuery { tenant, kinds: &[PROVISION, ATTEMPT], before, limit: left };
             let page = self.store.read(|view| view.journal(&wanted))?;
-            let found = page.entries.into_iter().map(|entry| attempt(entry, &tenants));
+            let found = page.entries.into_iter().map(|entry| attempt(&entry, &tenants));
             attempts.extend(found.filter(|it| query.name.is_none() || it.name.as_deref() == query.name));
             before = page.next;
             if before.is_none() || attempts.len() == limit {
@@ -137,7 +140,11 @@ impl Registry {
     ///
     /// # Errors
     /// `right-missing`; what the store says.
-    pub fn verify_journal(&self, operator: &Operator, heads: Option<&[Head]>) -> Result<Verification, RegistryError> {
+    pub fn verify_journal(
+        &self,
+        operator: &Operator,
+        heads: Option<&[Head]>,
+    ) -> Result<Verification, RegistryError> {
         operator.require_server()?;
         Ok(self.store.verify_journal(heads)?)
     }
@@ -166,7 +173,7 @@ fn cursor(text: &str) -> Result<Position, RegistryError> {
 }
 
 /// An entry as an attempt. Of one whose detail was erased, the header is left.
-fn attempt(entry: JournalEntry, tenants: &HashMap<TenantId, String>) -> Attempt {
+fn attempt(entry: &JournalEntry, tenants: &HashMap<TenantId, String>) -> Attempt {
     let text = |field: &str| {
         let value = entry.detail.as_ref().and_then(|detail| detail.get(field));
         value.and_then(Value::as_str).map(str::to_owned)

@@ -8,7 +8,7 @@ use serde_json::json;
 use store::{Change, StoreError};
 
 use super::journal::Deed;
-use super::{Operator, Registry, RegistryError, Right, What};
+use super::{Operator, Registry, RegistryError, Right, What, tenants};
 use crate::throttle::BucketKey;
 
 /// Random characters in a token: 43 of 62 are 256 bits.
@@ -86,7 +86,11 @@ impl Registry {
     ///
     /// # Errors
     /// Why the bearer is not let in.
-    pub fn authenticate(&self, bearer: &Secret, source: Option<IpAddr>) -> Result<Operator, AuthenticationRefusal> {
+    pub fn authenticate(
+        &self,
+        bearer: &Secret,
+        source: Option<IpAddr>,
+    ) -> Result<Operator, AuthenticationRefusal> {
         let bucket = source.map(|source| BucketKey::new(source, None));
         let now = self.now();
         if bucket.is_some_and(|bucket| !self.failures.allows(bucket, now)) {
@@ -143,8 +147,14 @@ impl Registry {
             Ok::<_, RegistryError>(id)
         })?;
         let tenant = tenant.map(|tenant| tenant.name);
-        let listed =
-            OperatorToken { id: token, label: label.to_owned(), tenant, expires_at, created_at: now, revoked_at: None };
+        let listed = OperatorToken {
+            id: token,
+            label: label.to_owned(),
+            tenant,
+            expires_at,
+            created_at: now,
+            revoked_at: None,
+        };
         Ok((secret, listed))
     }
 
@@ -154,8 +164,7 @@ impl Registry {
     /// `right-missing`; what the store says.
     pub fn operator_tokens(&self, operator: &Operator) -> Result<Vec<OperatorToken>, RegistryError> {
         operator.require_server()?;
-        let (tokens, tenants) = self.store.read(|view| Ok((view.operator_tokens()?, view.tenants()?)))?;
-        let names: HashMap<TenantId, String> = tenants.into_iter().map(|tenant| (tenant.id, tenant.name)).collect();
+        let (tokens, names) = self.store.read(|view| Ok((view.operator_tokens()?, tenants::names(view)?)))?;
         Ok(tokens.into_iter().map(|token| listed(token, &names)).collect())
     }
 
@@ -207,5 +216,9 @@ fn listed(token: store::OperatorToken, names: &HashMap<TenantId, String>) -> Ope
 
 fn checked_label(label: &str) -> Result<&str, RegistryError> {
     let fits = label.chars().count() <= MOST_LABEL_CHARS && !label.chars().any(char::is_control);
-    if fits { Ok(label) } else { Err(RegistryError::invalid("label", "at most 255 characters, none of them a control character.")) }
+    if fits {
+        Ok(label)
+    } else {
+        Err(RegistryError::invalid("label", "at most 255 characters, none of them a control character."))
+    }
 }

@@ -180,7 +180,8 @@ impl Registry {
         tenant: &Tenant,
         wanted: NewProfile,
     ) -> Result<(Secret, ProfileView), RegistryError> {
-        let name = Name::parse(&wanted.name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
+        let name =
+            Name::parse(&wanted.name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
         let name = name.as_str();
         check_length("redelivery_window_s", wanted.redelivery_window_ms)?;
         check_networks(&wanted.limits.networks)?;
@@ -206,7 +207,11 @@ impl Registry {
             let id = change.create_profile(&row, now)?;
             change.add_group_secret(tenant.id, id, &secret, &stored(&wanted.limits), now)?;
             let made = found(change.profile_by_name(tenant.id, name)?, name)?;
-            self.journal(change, operator, &Deed::of(tenant.id, "profile-created", described(&made.profile)))?;
+            self.journal(
+                change,
+                operator,
+                &Deed::of(tenant.id, "profile-created", described(&made.profile)),
+            )?;
             Ok(made)
         })?;
         (self.profiles_changed)();
@@ -222,7 +227,7 @@ impl Registry {
         operator: &Operator,
         tenant: &Tenant,
         name: &str,
-        wanted: ProfileChange,
+        wanted: &ProfileChange,
     ) -> Result<(Option<Secret>, ProfileView), RegistryError> {
         check_length("redelivery_window_s", wanted.redelivery_window_ms.unwrap_or_default())?;
         if let To::Set(networks) = &wanted.limits.networks {
@@ -233,10 +238,14 @@ impl Registry {
         let changed = self.store.write(|change: &mut Change<'_>| {
             let present = found(change.profile_by_name(tenant.id, name)?, name)?.profile;
             check_version(&present, wanted.version)?;
-            change.update_profile(&settled(&present, &wanted))?;
+            change.update_profile(&settled(&present, wanted))?;
             self.set_secrets(change, &present, replacement.as_ref(), &wanted.limits, now)?;
             let changed = found(change.profile_by_name(tenant.id, name)?, name)?;
-            self.journal(change, operator, &Deed::of(tenant.id, "profile-changed", described(&changed.profile)))?;
+            self.journal(
+                change,
+                operator,
+                &Deed::of(tenant.id, "profile-changed", described(&changed.profile)),
+            )?;
             Ok::<_, RegistryError>(changed)
         })?;
         (self.profiles_changed)();
@@ -259,7 +268,13 @@ impl Registry {
                 retire(change, profile, replacement.overlap_ms, now)?;
                 present.expires_at = None;
                 limits.apply(&mut present);
-                change.add_group_secret(profile.tenant, profile.id, &replacement.secret, &stored(&present), now)?;
+                change.add_group_secret(
+                    profile.tenant,
+                    profile.id,
+                    &replacement.secret,
+                    &stored(&present),
+                    now,
+                )?;
             }
             (None, Some(newest)) if !limits.is_empty() => {
                 limits.apply(&mut present);
@@ -413,12 +428,17 @@ fn found(row: Option<ProfileRow>, name: &str) -> Result<ProfileRow, RegistryErro
 
 fn check_version(present: &Profile, wanted: Option<u64>) -> Result<(), RegistryError> {
     let present = present.version.0;
-    if wanted.is_none_or(|wanted| wanted == present) { Ok(()) } else { Err(RegistryError::VersionChanged { present }) }
+    if wanted.is_none_or(|wanted| wanted == present) {
+        Ok(())
+    } else {
+        Err(RegistryError::VersionChanged { present })
+    }
 }
 
 /// A key or secret that devices send as text.
 fn check_key(field: &'static str, text: &str) -> Result<(), RegistryError> {
-    let fits = !text.is_empty() && text.chars().count() <= MOST_KEY_CHARS && !text.chars().any(char::is_control);
+    let fits =
+        !text.is_empty() && text.chars().count() <= MOST_KEY_CHARS && !text.chars().any(char::is_control);
     let rule = "it has 1 to 255 characters, none of them a control character.";
     if fits { Ok(()) } else { Err(RegistryError::invalid(field, rule)) }
 }

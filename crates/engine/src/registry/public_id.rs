@@ -79,7 +79,14 @@ mod tests {
     fn what_is_no_id_of_ours_names_nobody() {
         let id = public_id(&Test, DeviceKey(17));
         let changed = id.replace(|character: char| character.is_ascii_digit(), "7");
-        for text in ["", "17", &changed, &id.replace('-', ""), &format!("{id}0"), "ffffffff-ffff-8fff-bfff-ffffffffffff"] {
+        for text in [
+            "",
+            "17",
+            &changed,
+            &id.replace('-', ""),
+            &format!("{id}0"),
+            "ffffffff-ffff-8fff-bfff-ffffffffffff",
+        ] {
             assert_eq!(device_of(&Test, text), None, "{text}");
         }
     }

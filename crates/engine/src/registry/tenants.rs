@@ -1,9 +1,11 @@
 //! Tenants: the outer walls.
 
-use domain::name::Name;
+use std::collections::HashMap;
+
 use domain::TenantId;
+use domain::name::Name;
 use serde_json::json;
-use store::{Change, Tenant};
+use store::{Change, StoreError, Tenant, View};
 
 use super::journal::Deed;
 use super::{Operator, Registry, RegistryError, Right, What};
@@ -33,9 +35,9 @@ impl Registry {
     /// # Errors
     /// What the store says.
     pub fn tenants(&self, operator: &Operator) -> Result<Vec<Tenant>, RegistryError> {
-        let mut tenants = self.store.read(|view| view.tenants())?;
-        tenants.retain(|tenant| operator.may_see(tenant.id));
-        Ok(tenants)
+        let seen =
+            |tenants: Vec<Tenant>| tenants.into_iter().filter(|tenant| operator.may_see(tenant.id)).collect();
+        Ok(self.store.read(|view| view.tenants().map(seen))?)
     }
 
     /// The tenant that a call is about: the named one, else the operator's own, else the default one.
@@ -52,6 +54,11 @@ impl Registry {
             .filter(|tenant| operator.may_see(tenant.id))
             .ok_or_else(|| RegistryError::not_found(What::Tenant, name.unwrap_or("default")))
     }
+}
+
+/// The names of all tenants.
+pub(super) fn names(view: &View<'_>) -> Result<HashMap<TenantId, String>, StoreError> {
+    Ok(view.tenants()?.into_iter().map(|tenant| (tenant.id, tenant.name)).collect())
 }
 
 impl Operator {

@@ -1,8 +1,11 @@
+mod devices;
+mod explanations;
+
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use domain::admission::Answer;
-use domain::profile::NamePattern;
 use domain::decide::Deed;
+use domain::profile::NamePattern;
 use domain::{
     Credential, CredentialKeys, DeviceKey, DeviceRecord, DeviceState, Generation, Origin, Provision, Refusal,
     Reprovision, Strategy, Version, Wire,
@@ -77,7 +80,7 @@ impl House {
         self.registry.create_profile(&server(), &self.home(), wanted).unwrap()
     }
 
-    fn set(&self, name: &str, change: ProfileChange) -> (Option<Secret>, ProfileView) {
+    fn set(&self, name: &str, change: &ProfileChange) -> (Option<Secret>, ProfileView) {
         self.registry.set_profile(&server(), &self.home(), name, change).unwrap()
     }
 
@@ -92,7 +95,12 @@ impl House {
     }
 
     /// What `explain` says no with, under the first profile that it answers for.
-    fn refusal(&self, registration_id: &str, profile: Option<&str>, source: Option<&str>) -> Option<(&'static str, Refusal)> {
+    fn refusal(
+        &self,
+        registration_id: &str,
+        profile: Option<&str>,
+        source: Option<&str>,
+    ) -> Option<(&'static str, Refusal)> {
         let source = source.map(|source| source.parse().unwrap());
         let supposed = Supposed { registration_id, profile, source };
         self.registry.explain(&self.home(), &supposed).unwrap()[0].refused_by()
@@ -257,12 +265,14 @@ fn while_a_secret_is_rotated_two_are_valid_and_never_three() {
     let (first, _) = house.profile("pumps", Strategy::CreateNew);
     let rotate = |overlap_ms| {
         let rotation = Some(Rotation { secret: None, overlap_ms });
-        house.set("pumps", ProfileChange { rotation, ..ProfileChange::default() }).0.unwrap()
+        house.set("pumps", &ProfileChange { rotation, ..ProfileChange::default() }).0.unwrap()
     };
     let second = rotate(DAY_MS);
     assert!(house.proves("pumps", &first) && house.proves("pumps", &second));
     let third = rotate(DAY_MS);
-    assert!(!house.proves("pumps", &first) && house.proves("pumps", &second) && house.proves("pumps", &third));
+    assert!(
+        !house.proves("pumps", &first) && house.proves("pumps", &second) && house.proves("pumps", &third)
+    );
     house.later(DAY_MS);
     assert!(!house.proves("pumps", &second) && house.proves("pumps", &third));
     let fourth = rotate(0);
@@ -281,7 +291,7 @@ fn a_rotation_hands_the_limits_down_except_the_expiry() {
     };
     house.profile_with(NewProfile { name: "pumps".to_owned(), limits, ..NewProfile::default() });
     let rotation = Some(Rotation::default());
-    let (_, view) = house.set("pumps", ProfileChange { rotation, ..ProfileChange::default() });
+    let (_, view) = house.set("pumps", &ProfileChange { rotation, ..ProfileChange::default() });
     let limits = &view.secrets[0].limits;
     assert_eq!((limits.expires_at, limits.uses, limits.networks.len()), (None, Some(5), 1));
     assert_eq!(limits.name_pattern.as_ref().map(NamePattern::text), Some("pump-.*"));
@@ -291,11 +301,15 @@ fn a_rotation_hands_the_limits_down_except_the_expiry() {
 fn limits_are_set_and_cleared_one_by_one() {
     let house = House::new();
     house.profile("pumps", Strategy::CreateNew);
-    let limits = LimitsChange { uses: To::Set(3), networks: To::Set(vec!["10.0.0.0/8".parse().unwrap()]), ..LimitsChange::default() };
-    let (_, view) = house.set("pumps", ProfileChange { limits, ..ProfileChange::default() });
+    let limits = LimitsChange {
+        uses: To::Set(3),
+        networks: To::Set(vec!["10.0.0.0/8".parse().unwrap()]),
+        ..LimitsChange::default()
+    };
+    let (_, view) = house.set("pumps", &ProfileChange { limits, ..ProfileChange::default() });
     assert_eq!((view.secrets[0].limits.uses, view.secrets[0].limits.networks.len()), (Some(3), 1));
     let limits = LimitsChange { networks: To::Clear, ..LimitsChange::default() };
-    let (_, view) = house.set("pumps", ProfileChange { limits, ..ProfileChange::default() });
+    let (_, view) = house.set("pumps", &ProfileChange { limits, ..ProfileChange::default() });
     assert_eq!((view.secrets[0].limits.uses, view.secrets[0].limits.networks.len()), (Some(3), 0));
 }
 
@@ -305,270 +319,13 @@ fn a_change_made_for_an_older_version_is_refused() {
     let (_, view) = house.profile("pumps", Strategy::CreateNew);
     let version = Some(view.profile.version.0);
     let change = || ProfileChange { version, strategy: Some(Strategy::Disabled), ..ProfileChange::default() };
-    house.set("pumps", change());
-    assert_eq!(code(house.registry.set_profile(&server(), &house.home(), "pumps", change())), "version-changed");
-    assert_eq!(code(house.registry.set_profile(&server(), &house.home(), "none", change())), "profile-not-found");
-}
-
-// === Devices ===
-
-#[test]
-fn a_device_is_added_once() {
-    let house = House::new();
-    house.profile("pumps", Strategy::CheckPreProvisioned);
-    let added = house.add(" pump-1 ", "pumps");
-    assert_eq!((added.name.as_str(), added.profile.as_str()), ("pump-1", "pumps"));
-    let again = house.registry.add_device(&server(), &house.home(), &device("pump-1", "pumps", None));
-    assert_eq!(code(again), "device-exists");
-    let nowhere = house.registry.add_device(&server(), &house.home(), &device("pump-2", "none", None));
-    assert_eq!(code(nowhere), "profile-not-found");
-}
-
-#[test]
-fn an_import_may_be_repeated_and_says_what_became_of_each_row() {
-    let house = House::new();
-    house.profile("pumps", Strategy::CheckPreProvisioned);
-    house.profile("valves", Strategy::CheckPreProvisioned);
-    let rows = [device("a", "pumps", Some("one")), device("b", "valves", None), device("b", "valves", None)];
-    assert_eq!(house.import(&rows), [Ok(Imported::Created), Ok(Imported::Created), Ok(Imported::Unchanged)]);
-    assert_eq!(house.import(&rows), [Ok(Imported::Unchanged); 3]);
-    let rows = [
-        device("a", "pumps", Some("two")),
-        device("b", "pumps", None),
-        device("c", "none", None),
-        device("  ", "pumps", None),
-        device("d", "pumps", Some(&"x".repeat(256))),
-        device("a", "pumps", None),
-    ];
-    let expected = [
-        Ok(Imported::Updated),
-        Err("device-of-other-profile"),
-        Err("profile-not-found"),
-        Err("value-invalid"),
-        Err("value-invalid"),
-        Ok(Imported::Unchanged),
-    ];
-    assert_eq!(house.import(&rows), expected);
-    assert_eq!(house.registry.device(&house.home(), "a").unwrap().label.as_deref(), Some("two"));
-}
-
-#[test]
-fn a_deleted_device_is_gone_and_its_name_is_free_at_once() {
-    let house = House::new();
-    house.profile("pumps", Strategy::CheckPreProvisioned);
-    house.profile("valves", Strategy::CheckPreProvisioned);
-    house.add("a", "pumps");
-    house.registry.delete_device(&server(), &house.home(), "a").unwrap();
-    assert_eq!(house.closed.0.lock().last().map(|(_, why)| *why), Some(Farewell::Deleted));
-    assert_eq!(code(house.registry.device(&house.home(), "a")), "device-not-found");
-    assert_eq!(code(house.registry.delete_device(&server(), &house.home(), "a")), "device-not-found");
-    assert_eq!(house.add("a", "valves").profile, "valves");
-}
-
-#[test]
-fn disabling_closes_sessions_and_enabling_goes_back() {
-    let house = House::new();
-    house.profile("pumps", Strategy::CheckPreProvisioned);
-    let before = house.add("a", "pumps");
-    let disabled = house.registry.disable_device(&server(), &house.home(), "a").unwrap();
-    assert!(matches!(disabled.state, domain::DeviceState::Disabled { .. }));
-    assert_eq!(house.closed.0.lock().len(), 1);
-    assert_eq!(house.registry.enable_device(&server(), &house.home(), "a").unwrap(), before);
-}
-
-#[test]
-fn a_listing_goes_page_by_page_and_filters_pass_over_the_rest() {
-    let house = House::new();
-    house.profile("pumps", Strategy::CheckPreProvisioned);
-    house.profile("valves", Strategy::CheckPreProvisioned);
-    let rows: Vec<_> = (0..25)
-        .map(|at| device(&format!("d{at:02}"), if at % 5 == 0 { "valves" } else { "pumps" }, None))
-        .collect();
-    house.import(&rows);
-    let all = |profile, state| {
-        let mut names = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let query = DeviceQuery { profile, state, after: after.as_deref(), limit: Some(4) };
-            let page = house.registry.devices(&house.home(), query).unwrap();
-            assert!(page.devices.len() <= 4);
-            names.extend(page.devices.into_iter().map(|device| device.name));
-            after = page.next;
-            if after.is_none() {
-                return names;
-            }
-        }
-    };
-    assert_eq!(all(None, None), rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>());
-    assert_eq!(all(Some("valves"), Some("expected")), ["d00", "d05", "d10", "d15", "d20"]);
-    assert!(all(None, Some("disabled")).is_empty());
-}
-
-#[test]
-fn another_tenants_device_is_not_found() {
-    let house = House::new();
-    house.profile("pumps", Strategy::CheckPreProvisioned);
-    house.add("a", "pumps");
-    house.registry.create_tenant(&server(), "acme").unwrap();
-    let acme = house.registry.tenant(&server(), Some("acme")).unwrap();
-    assert_eq!(code(house.registry.device(&acme, "a")), "device-not-found");
-    assert_eq!(code(house.registry.delete_device(&server(), &acme, "a")), "device-not-found");
-    assert_eq!(house.registry.devices(&acme, DeviceQuery::default()).unwrap().devices.len(), 0);
-}
-
-// === Explanations ===
-
-#[test]
-fn explain_names_the_check_that_says_no() {
-    let house = House::new();
-    let expected_only = |name: &str| house.profile(name, Strategy::CheckPreProvisioned);
-    expected_only("pumps");
-    expected_only("valves");
-    house.profile("closed", Strategy::Disabled);
-    house.add("v1", "valves");
-    house.add("off", "pumps");
-    house.registry.disable_device(&server(), &house.home(), "off").unwrap();
-    let limited = |name: &str, limits| {
-        house.profile_with(NewProfile { name: name.to_owned(), limits, ..NewProfile::default() })
-    };
-    limited("expiring", Limits { expires_at: Some(house.clock.now().plus_ms(1)), ..Limits::default() });
-    limited("inside", Limits { networks: vec!["10.0.0.0/8".parse().unwrap()], ..Limits::default() });
-    limited("named", Limits { name_pattern: Some(NamePattern::parse("x-[0-9]+").unwrap()), ..Limits::default() });
-    limited("used-up", Limits { uses: Some(0), ..Limits::default() });
-    house.later(1);
-    let again = |name: &str, strategy, reprovision| {
-        let wanted = NewProfile { name: name.to_owned(), strategy, reprovision, ..NewProfile::default() };
-        let view = house.profile_with(wanted).1;
-        house.provisioned(&format!("{name}-1"), &view);
-    };
-    again("once", Strategy::CheckPreProvisioned, Reprovision::Refuse);
-    again("first", Strategy::CreateNew, Reprovision::Refuse);
-    again("retold", Strategy::CreateNew, Reprovision::ReturnExisting);
-    let cases = [
-        ("once-1", None, None, Some(("device", Refusal::AlreadyProvisioned))),
-        ("first-1", None, None, Some(("device", Refusal::DeviceExists))),
-        ("retold-1", None, None, None),
-        ("new", Some("closed"), None, Some(("strategy", Refusal::ProvisioningDisabled))),
-        ("new", Some("expiring"), None, Some(("secret-expiry", Refusal::SecretExpired))),
-        ("new", Some("inside"), Some("192.0.2.1"), Some(("secret-networks", Refusal::SourceNotAllowed))),
-        ("new", Some("inside"), Some("10.1.2.3"), None),
-        ("new", Some("named"), None, Some(("secret-name-pattern", Refusal::NameNotAllowed))),
-        ("x-1", Some("named"), None, None),
-        ("new", Some("used-up"), None, Some(("secret-uses", Refusal::UsesExhausted))),
-        ("new", Some("pumps"), None, Some(("device", Refusal::DeviceUnknown))),
-        ("v1", Some("pumps"), None, Some(("device", Refusal::DeviceOfOtherProfile))),
-        ("v1", None, None, None),
-        ("off", None, None, Some(("device", Refusal::DeviceDisabled))),
-        ("<b>", Some("pumps"), None, Some(("name", Refusal::NameMalformed))),
-        ("", Some("pumps"), None, Some(("device", Refusal::NameMissing))),
-    ];
-    for (name, profile, source, expected) in cases {
-        assert_eq!(house.refusal(name, profile, source), expected, "{name} {profile:?} {source:?}");
-    }
-}
-
-#[test]
-fn a_device_that_was_disabled_and_enabled_is_not_told_the_same_again_after_its_window() {
-    let house = House::new();
-    let reprovision = Reprovision::ReturnExisting;
-    let view = house.profile_with(NewProfile { name: "retold".to_owned(), reprovision, ..NewProfile::default() }).1;
-    house.provisioned("r", &view);
-    house.later(600_000);
-    house.registry.disable_device(&server(), &house.home(), "r").unwrap();
-    house.registry.enable_device(&server(), &house.home(), "r").unwrap();
-    assert_eq!(house.refusal("r", None, None), Some(("device", Refusal::DeviceExists)));
-}
-
-// === The journal ===
-
-#[test]
-fn every_change_is_journalled_with_who_did_it_and_without_secrets() {
-    let house = House::new();
-    let (secret, _) = house.profile("pumps", Strategy::CreateNew);
-    house.set("pumps", ProfileChange { rotation: Some(Rotation::default()), ..ProfileChange::default() });
-    house.add("a", "pumps");
-    house.import(&[device("a", "pumps", Some("noted"))]);
-    house.registry.disable_device(&server(), &house.home(), "a").unwrap();
-    house.registry.disable_device(&server(), &house.home(), "a").unwrap();
-    house.registry.enable_device(&server(), &house.home(), "a").unwrap();
-    house.registry.delete_device(&server(), &house.home(), "a").unwrap();
-    let everything = store::journal::JournalQuery { tenant: None, kinds: &[], before: None, limit: 100 };
-    let mut entries = house.store.read(|view| view.journal(&everything)).unwrap().entries;
-    entries.reverse();
-    let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();
-    let expected = [
-        "profile-created",
-        "profile-changed",
-        "device-added",
-        "device-labelled",
-        "device-disabled",
-        "device-enabled",
-        "device-deleted",
-    ];
-    assert_eq!(kinds, expected);
-    assert!(entries.iter().all(|entry| entry.actor == "server:test"));
-    assert!(!format!("{entries:?}").contains(secret.expose()));
-    let verification = house.registry.verify_journal(&server(), None).unwrap();
-    assert!(verification.faults.is_empty(), "{:?}", verification.faults);
-}
-
-#[test]
-fn attempts_are_listed_newest_first_within_the_walls_of_a_tenant() {
-    let house = House::new();
-    let (_, view) = house.profile("pumps", Strategy::CreateNew);
-    for name in ["a", "b", "c"] {
-        house.provisioned(name, &view);
-    }
-    let names = |operator: &Operator, query: AttemptQuery<'_>| {
-        let page = house.registry.attempts(operator, query).unwrap();
-        (page.attempts.into_iter().filter_map(|attempt| attempt.name).collect::<Vec<_>>(), page.next)
-    };
-    let (first, next) = names(&server(), AttemptQuery { limit: Some(2), ..AttemptQuery::default() });
-    assert_eq!(first, ["c", "b"]);
-    let query = AttemptQuery { before: next.as_deref(), ..AttemptQuery::default() };
-    assert_eq!(names(&server(), query), (vec!["a".to_owned()], None));
-    let query = AttemptQuery { name: Some("b"), ..AttemptQuery::default() };
-    assert_eq!(names(&server(), query).0, ["b"]);
-    house.registry.create_tenant(&server(), "acme").unwrap();
-    let acme = house.registry.tenant(&server(), Some("acme")).unwrap();
-    let stranger = Operator { right: Right::Tenant(acme.id), ..server() };
-    assert!(names(&stranger, AttemptQuery::default()).0.is_empty());
-}
-
-#[test]
-fn a_device_is_found_by_its_public_id_within_its_tenant() {
-    let house = House::new();
-    house.profile("pumps", Strategy::CheckPreProvisioned);
-    let dots = house.add("..", "pumps");
-    assert_eq!(house.registry.device(&house.home(), &dots.id).unwrap(), dots);
-    house.registry.create_tenant(&server(), "acme").unwrap();
-    let acme = house.registry.tenant(&server(), Some("acme")).unwrap();
-    assert_eq!(code(house.registry.device(&acme, &dots.id)), "device-not-found");
-}
-
-#[test]
-fn explain_cannot_judge_the_proof_and_says_so() {
-    let house = House::new();
-    house.profile("pumps", Strategy::CreateNew);
-    let supposed = Supposed { registration_id: "new", profile: None, source: None };
-    let explained = house.registry.explain(&house.home(), &supposed).unwrap();
-    let proof = explained[0].checks.iter().find(|check| check.check == "proof").unwrap();
-    assert_eq!(proof.answer, Answer::Unknown);
-    assert!(proof.hint().unwrap().contains("attempts"));
-    assert!(explained[0].is_open());
-}
-
-#[test]
-fn explain_answers_for_each_profile_when_nobody_knows_the_device() {
-    let house = House::new();
-    let supposed = Supposed { registration_id: "new", profile: None, source: None };
-    let none = house.registry.explain(&house.home(), &supposed).unwrap();
-    assert_eq!(none[0].refused_by(), Some(("profile", Refusal::ProfileUnknown)));
-    house.profile("pumps", Strategy::CreateNew);
-    house.profile("valves", Strategy::CheckPreProvisioned);
-    let explained = house.registry.explain(&house.home(), &supposed).unwrap();
-    let verdicts: Vec<_> = explained.iter().map(|it| (it.profile.as_deref(), it.refused_by().is_some())).collect();
-    assert_eq!(verdicts, [(Some("pumps"), false), (Some("valves"), true)]);
-    let supposed = Supposed { profile: Some("none"), ..supposed };
-    assert_eq!(code(house.registry.explain(&house.home(), &supposed)), "profile-not-found");
+    house.set("pumps", &change());
+    assert_eq!(
+        code(house.registry.set_profile(&server(), &house.home(), "pumps", &change())),
+        "version-changed"
+    );
+    assert_eq!(
+        code(house.registry.set_profile(&server(), &house.home(), "none", &change())),
+        "profile-not-found"
+    );
 }

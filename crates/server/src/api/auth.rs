@@ -1,0 +1,104 @@
+//! Who calls? `Authorization: Bearer`, compared by keyed verifier.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::{Extension, Request, State};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use domain::Secret;
+use engine::Registry;
+use engine::registry::{AuthenticationRefusal, Operator, Right};
+use serde::Serialize;
+use wire::admin::OperatorRight;
+
+use crate::listeners::Peer;
+
+use super::problem::No;
+use super::routes::Need;
+use super::shapes;
+
+/// Lets only those through who have the right that a route needs, and tells the handler who it is.
+pub(super) async fn guard(
+    State((registry, need)): State<(Registry, Need)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, No> {
+    let operator = authenticate(&registry, request.headers(), source(request.extensions())).await?;
+    if need == Need::Server {
+        operator.require_server()?;
+    }
+    request.extensions_mut().insert(operator);
+    Ok(next.run(request).await)
+}
+
+/// Whether a request carries the token of an operator of the whole server, for what is not part of the
+/// API but not for everyone either. A failure counts as one.
+pub async fn is_operator(registry: &Registry, headers: &HeaderMap, source: Option<IpAddr>) -> bool {
+    authenticate(registry, headers, source).await.is_ok_and(|operator| operator.right == Right::Server)
+}
+
+/// The peer's address, where the listener noted it.
+pub(super) fn source(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<Peer>().map(|peer| peer.address)
+}
+
+async fn authenticate(
+    registry: &Registry,
+    headers: &HeaderMap,
+    source: Option<IpAddr>,
+) -> Result<Operator, No> {
+    let Some(token) = bearer(headers) else {
+        metrics::counter!("muster_operator_failures_total", "code" => "token-missing").increment(1);
+        return Err(No::new(
+            StatusCode::UNAUTHORIZED,
+            "token-missing",
+            "The request carries no operator token.",
+        )
+        .hint("Send it as `Authorization: Bearer TOKEN`."));
+    };
+    let registry = registry.clone();
+    let done = tokio::task::spawn_blocking(move || registry.authenticate(&token, source)).await;
+    done.map_err(|_| No::internal())?.map_err(refused)
+}
+
+fn refused(refusal: AuthenticationRefusal) -> No {
+    metrics::counter!("muster_operator_failures_total", "code" => refusal.code()).increment(1);
+    No::from(refusal)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<Secret> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| Secret::new(token))
+}
+
+/// Who the caller is.
+#[derive(Serialize)]
+pub(super) struct WhoAmI {
+    actor: String,
+    right: OperatorRight,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+}
+
+/// `GET /whoami`
+pub(super) async fn whoami(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+) -> Result<Json<WhoAmI>, No> {
+    let asking = operator.clone();
+    let tenant = match operator.right {
+        Right::Server => None,
+        Right::Tenant(_) => {
+            super::extract::blocking(&registry, move |registry| registry.tenants(&asking)).await?.pop()
+        }
+    };
+    Ok(Json(WhoAmI {
+        actor: operator.actor,
+        right: shapes::right(operator.right),
+        tenant: tenant.map(|tenant| tenant.name),
+    }))
+}

@@ -1,0 +1,136 @@
+//! `/devices`
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use engine::Registry;
+use engine::registry::{Device, DeviceQuery, NewDevice, Operator, RegistryError, Tenant};
+use serde::Deserialize;
+use wire::admin::{self, DeviceCreate, Page, TelemetryValue};
+
+use super::extract::{Ask, Body, InTenant, Named, blocking};
+use super::problem::No;
+use super::shapes;
+
+/// What a listing of devices is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    tenant: Option<String>,
+    profile: Option<String>,
+    state: Option<String>,
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /devices`
+pub(super) async fn list(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(asked): Ask<ListQuery>,
+) -> Result<Json<Page<admin::Device>>, No> {
+    let page = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, asked.tenant.as_deref())?;
+        let query = DeviceQuery {
+            profile: asked.profile.as_deref(),
+            state: asked.state.as_deref(),
+            after: asked.cursor.as_deref(),
+            limit: asked.limit,
+        };
+        registry.devices(&tenant, query)
+    })
+    .await?;
+    let items = page.devices.into_iter().map(shapes::device).collect();
+    Ok(Json(Page { items, next: page.next }))
+}
+
+/// `POST /devices`
+pub(super) async fn add(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(within): Ask<InTenant>,
+    Body(asked): Body<DeviceCreate>,
+) -> Result<(StatusCode, Json<admin::Device>), No> {
+    let device = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        let wanted = NewDevice { name: asked.name, profile: asked.profile, label: asked.label };
+        registry.add_device(&operator, &tenant, &wanted)
+    })
+    .await?;
+    Ok((StatusCode::CREATED, Json(shapes::device(device))))
+}
+
+/// `GET /devices/{name}`
+pub(super) async fn show(
+    registry: State<Registry>,
+    operator: Extension<Operator>,
+    within: Ask<InTenant>,
+    name: Named,
+) -> Result<Json<admin::Device>, No> {
+    one(registry, operator, within, name, |registry, _, tenant, name| registry.device(tenant, name)).await
+}
+
+/// `POST /devices/{name}/disable`
+pub(super) async fn disable(
+    registry: State<Registry>,
+    operator: Extension<Operator>,
+    within: Ask<InTenant>,
+    name: Named,
+) -> Result<Json<admin::Device>, No> {
+    one(registry, operator, within, name, Registry::disable_device).await
+}
+
+/// `POST /devices/{name}/enable`
+pub(super) async fn enable(
+    registry: State<Registry>,
+    operator: Extension<Operator>,
+    within: Ask<InTenant>,
+    name: Named,
+) -> Result<Json<admin::Device>, No> {
+    one(registry, operator, within, name, Registry::enable_device).await
+}
+
+/// `DELETE /devices/{name}`
+pub(super) async fn remove(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(within): Ask<InTenant>,
+    Named(name): Named,
+) -> Result<StatusCode, No> {
+    blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        registry.delete_device(&operator, &tenant, &name)
+    })
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /devices/{name}/telemetry`: the last value of each key.
+pub(super) async fn telemetry(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(within): Ask<InTenant>,
+    Named(name): Named,
+) -> Result<Json<Page<TelemetryValue>>, No> {
+    let latest = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        registry.telemetry(&tenant, &name)
+    })
+    .await?;
+    Ok(Json(shapes::whole(latest, shapes::telemetry)))
+}
+
+async fn one(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(within): Ask<InTenant>,
+    Named(name): Named,
+    work: impl FnOnce(&Registry, &Operator, &Tenant, &str) -> Result<Device, RegistryError> + Send + 'static,
+) -> Result<Json<admin::Device>, No> {
+    let device = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        work(registry, &operator, &tenant, &name)
+    })
+    .await?;
+    Ok(Json(shapes::device(device)))
+}

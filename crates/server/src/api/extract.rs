@@ -1,0 +1,97 @@
+//! What handlers take out of a request; whatever cannot be read is told as a problem.
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use bytes::Bytes;
+use engine::Registry;
+use engine::registry::RegistryError;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::problem::No;
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+/// The query.
+pub(super) struct Ask<T>(pub(super) T);
+
+/// The one varying part of the path, decoded.
+pub(super) struct Named(pub(super) String);
+
+/// The tenant that a call is about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InTenant {
+    /// Its name; absent = the caller's own, or the default one.
+    pub(super) tenant: Option<String>,
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = No;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, No> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let (status, code) = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+                _ => (StatusCode::BAD_REQUEST, "body-unreadable"),
+            };
+            No::new(status, code, rejection.body_text())
+        })?;
+        parse(&bytes).map(Body)
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, No> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        unreadable(&path, error.inner())
+    })?;
+    json.end().map_err(|error| unreadable(".", &error))?;
+    Ok(parsed)
+}
+
+/// Names the place. A value that should have been a secret must not come back in an answer.
+fn unreadable(path: &str, error: &serde_json::Error) -> No {
+    let secret = ["secret", "provision_secret", "token"].iter().any(|field| path.ends_with(field));
+    let detail = match (path, secret) {
+        (_, true) => format!("`{path}`: it is not a text"),
+        (".", _) => error.to_string(),
+        _ => format!("`{path}`: {error}"),
+    };
+    No::new(StatusCode::BAD_REQUEST, "body-malformed", detail)
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Ask<T> {
+    type Rejection = No;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, No> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(query)) => Ok(Ask(query)),
+            Err(rejection) => Err(No::new(StatusCode::BAD_REQUEST, "query-malformed", rejection.body_text())),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = No;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, No> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(name)) => Ok(Named(name)),
+            Err(rejection) => Err(No::new(StatusCode::BAD_REQUEST, "path-malformed", rejection.body_text())),
+        }
+    }
+}
+
+/// Runs what waits for the store on a thread that may wait.
+pub(super) async fn blocking<T: Send + 'static>(
+    registry: &Registry,
+    work: impl FnOnce(&Registry) -> Result<T, RegistryError> + Send + 'static,
+) -> Result<T, No> {
+    let registry = registry.clone();
+    let done = tokio::task::spawn_blocking(move || work(&registry)).await;
+    done.map_err(|_| No::internal())?.map_err(No::from)
+}

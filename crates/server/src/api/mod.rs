@@ -1,0 +1,52 @@
+//! What operators' tools speak: our own API, below [`wire::admin::BASE_PATH`].
+//!
+//! The router is built from one list, [`ROUTES`]; a test walks the same list and finds that every route
+//! refuses a stranger, another tenant's token and an expired one.
+
+mod audit;
+pub mod auth;
+mod devices;
+mod extract;
+mod import;
+mod operators;
+pub mod problem;
+mod profiles;
+mod routes;
+mod shapes;
+mod tenants;
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, any};
+use engine::Registry;
+use wire::admin::BASE_PATH;
+
+pub use routes::{Need, ROUTES, Route, Verb};
+
+/// The most bytes of a request's JSON body. An import streams and has no such limit.
+const MOST_BODY_BYTES: usize = 1024 * 1024;
+
+/// The whole operator API. It answers everything below its base path, so it can be merged with the rest of
+/// a listener. The listener puts its
+/// [`Peer`](crate::listeners::Peer) among the request's extensions.
+pub fn router(registry: Registry) -> Router {
+    let mut paths: BTreeMap<&'static str, MethodRouter<Registry>> = BTreeMap::new();
+    for route in ROUTES {
+        let guarded =
+            (route.mount)().route_layer(from_fn_with_state((registry.clone(), route.need), auth::guard));
+        let present = paths.remove(route.path).unwrap_or_default();
+        paths.insert(route.path, present.merge(guarded));
+    }
+    let router = paths.into_iter().fold(Router::new(), |router, (path, methods)| {
+        router.route(&format!("{BASE_PATH}{path}"), methods.fallback(problem::method_not_allowed))
+    });
+    router
+        .route(BASE_PATH, any(problem::no_such_path))
+        .route(&format!("{BASE_PATH}/"), any(problem::no_such_path))
+        .route(&format!("{BASE_PATH}/{{*rest}}"), any(problem::no_such_path))
+        .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+        .with_state(registry)
+}

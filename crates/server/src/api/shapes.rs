@@ -1,0 +1,320 @@
+//! From the registry's words to those of the operator API, and back.
+
+use std::net::IpAddr;
+
+use domain::admission::Answer;
+use domain::name::MAX_CHARS;
+use domain::profile::{NamePattern, PreProvisionedCredentials};
+use domain::{Credential, DeviceState, Reprovision, Secret, Strategy, Timestamp};
+use engine::registry::{self as ours, RegistryError, Right};
+use ipnet::IpNet;
+use store::journal::{Fault, Head, Position, Verification, Wrong};
+use store::telemetry::{Scope, Value};
+use wire::admin;
+
+/// A listing that is one page.
+pub(super) fn whole<T, W>(items: Vec<T>, shape: impl Fn(T) -> W) -> admin::Page<W> {
+    admin::Page { items: items.into_iter().map(shape).collect(), next: None }
+}
+
+/// RFC 3339 in UTC.
+pub(super) fn instant(at: Timestamp) -> String {
+    let bounded = at.0.clamp(jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
+    jiff::Timestamp::from_millisecond(bounded).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}
+
+pub(super) fn right(right: Right) -> admin::OperatorRight {
+    match right {
+        Right::Server => admin::OperatorRight::Server,
+        Right::Tenant(_) => admin::OperatorRight::Tenant,
+    }
+}
+
+pub(super) fn tenant(tenant: store::Tenant) -> admin::Tenant {
+    admin::Tenant { id: tenant.id.to_string(), name: tenant.name, created_at: instant(tenant.created_at) }
+}
+
+pub(super) fn operator_token(token: ours::OperatorToken) -> admin::OperatorToken {
+    let right =
+        if token.tenant.is_some() { admin::OperatorRight::Tenant } else { admin::OperatorRight::Server };
+    admin::OperatorToken {
+        id: token.id.to_string(),
+        label: token.label,
+        right,
+        tenant: token.tenant,
+        expires_at: token.expires_at.map(instant),
+        created_at: instant(token.created_at),
+        revoked_at: token.revoked_at.map(instant),
+    }
+}
+
+pub(super) fn profile(view: ours::ProfileView) -> admin::Profile {
+    admin::Profile {
+        id: view.profile.id.to_string(),
+        tenant: view.tenant,
+        name: view.profile.name,
+        strategy: strategy(view.profile.strategy),
+        reprovision: reprovision(view.profile.reprovision),
+        redelivery_window_s: view.profile.redelivery_window_ms / 1000,
+        pre_provisioned_credentials: bringing(view.profile.pre_provisioned_credentials),
+        provision_key: view.profile.provision_key,
+        secrets: view
+            .secrets
+            .into_iter()
+            .enumerate()
+            .map(|(at, secret)| profile_secret(secret, at == 0))
+            .collect(),
+        version: view.profile.version.0,
+        created_at: instant(view.created_at),
+    }
+}
+
+fn profile_secret(secret: ours::SecretView, current: bool) -> admin::ProfileSecret {
+    admin::ProfileSecret {
+        slot: u32::try_from(secret.number).unwrap_or(u32::MAX),
+        created_at: instant(secret.created_at),
+        expires_at: secret.limits.expires_at.map(instant),
+        uses_left: secret.limits.uses,
+        networks: secret.limits.networks.iter().map(ToString::to_string).collect(),
+        name_pattern: secret.limits.name_pattern.map(|pattern| pattern.text().to_owned()),
+        current,
+    }
+}
+
+pub(super) fn device(device: ours::Device) -> admin::Device {
+    admin::Device {
+        id: device.id,
+        name: device.name,
+        profile: device.profile,
+        label: device.label,
+        state: device_state(device.state),
+        state_since: instant(device.state_since),
+        credentials_type: credentials_type(&device.credential),
+        gateway: device.gateway,
+    }
+}
+
+fn device_state(state: DeviceState) -> admin::DeviceState {
+    match state {
+        DeviceState::Expected => admin::DeviceState::Expected,
+        DeviceState::Provisioned => admin::DeviceState::Provisioned,
+        DeviceState::Disabled { .. } => admin::DeviceState::Disabled,
+    }
+}
+
+fn credentials_type(credential: &Credential) -> Option<admin::CredentialsType> {
+    match credential {
+        Credential::None => None,
+        Credential::Derived(_) | Credential::Token(..) => Some(admin::CredentialsType::AccessToken),
+        Credential::Basic(..) => Some(admin::CredentialsType::MqttBasic),
+    }
+}
+
+pub(super) fn strategy_asked(asked: admin::Strategy) -> Strategy {
+    match asked {
+        admin::Strategy::CreateNew => Strategy::CreateNew,
+        admin::Strategy::CheckPreProvisioned => Strategy::CheckPreProvisioned,
+        admin::Strategy::Disabled => Strategy::Disabled,
+    }
+}
+
+fn strategy(strategy: Strategy) -> admin::Strategy {
+    match strategy {
+        Strategy::CreateNew => admin::Strategy::CreateNew,
+        Strategy::CheckPreProvisioned => admin::Strategy::CheckPreProvisioned,
+        Strategy::Disabled => admin::Strategy::Disabled,
+    }
+}
+
+pub(super) fn reprovision_asked(asked: admin::Reprovision) -> Reprovision {
+    match asked {
+        admin::Reprovision::Refuse => Reprovision::Refuse,
+        admin::Reprovision::ReturnExisting => Reprovision::ReturnExisting,
+        admin::Reprovision::Rotate => Reprovision::Rotate,
+    }
+}
+
+fn reprovision(policy: Reprovision) -> admin::Reprovision {
+    match policy {
+        Reprovision::Refuse => admin::Reprovision::Refuse,
+        Reprovision::ReturnExisting => admin::Reprovision::ReturnExisting,
+        Reprovision::Rotate => admin::Reprovision::Rotate,
+    }
+}
+
+pub(super) fn bringing_asked(asked: admin::PreProvisionedCredentials) -> PreProvisionedCredentials {
+    match asked {
+        admin::PreProvisionedCredentials::Accept => PreProvisionedCredentials::Accept,
+        admin::PreProvisionedCredentials::Keep => PreProvisionedCredentials::Keep,
+    }
+}
+
+fn bringing(bringing: PreProvisionedCredentials) -> admin::PreProvisionedCredentials {
+    match bringing {
+        PreProvisionedCredentials::Accept => admin::PreProvisionedCredentials::Accept,
+        PreProvisionedCredentials::Keep => admin::PreProvisionedCredentials::Keep,
+    }
+}
+
+pub(super) fn secret_asked(asked: &wire::Secret) -> Secret {
+    Secret::new(asked.expose())
+}
+
+pub(super) fn instant_asked(text: &str) -> Result<Timestamp, RegistryError> {
+    let at: jiff::Timestamp = text.parse().map_err(|_| RegistryError::Invalid {
+        field: "expires_at",
+        detail: "it is not a point in time as in RFC 3339, such as `2027-01-31T12:00:00Z`.".to_owned(),
+    })?;
+    Ok(Timestamp(at.as_millisecond()))
+}
+
+/// A single address counts as the network of itself.
+pub(super) fn networks_asked(texts: &[String]) -> Result<Vec<IpNet>, RegistryError> {
+    texts.iter().map(|text| network_asked(text.trim())).collect()
+}
+
+fn network_asked(text: &str) -> Result<IpNet, RegistryError> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    network.map(|network| network.trunc()).ok_or_else(|| RegistryError::Invalid {
+        field: "networks",
+        detail: format!("`{}` is no network such as `10.0.0.0/8`.", shortened(text)),
+    })
+}
+
+pub(super) fn pattern_asked(text: &str) -> Result<NamePattern, RegistryError> {
+    NamePattern::parse(text).map_err(|detail| RegistryError::Invalid { field: "name_pattern", detail })
+}
+
+/// What was sent may be of any length; what is told back is not.
+fn shortened(text: &str) -> String {
+    text.chars().take(MAX_CHARS).collect()
+}
+
+pub(super) fn telemetry(value: store::telemetry::Latest) -> admin::TelemetryValue {
+    admin::TelemetryValue {
+        key: value.key,
+        ts_ms: value.at.0,
+        value: json(value.value),
+        scope: match value.scope {
+            Scope::Timeseries => admin::ValueScope::Telemetry,
+            Scope::ClientAttribute => admin::ValueScope::Client,
+        },
+    }
+}
+
+fn json(value: Value) -> serde_json::Value {
+    match value {
+        Value::Bool(value) => value.into(),
+        Value::Integer(value) => value.into(),
+        Value::Double(value) => value.into(),
+        // What is not JSON any more is still shown, as the text that it is.
+        Value::Json(text) => serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)),
+        Value::Text(text) => text.into(),
+    }
+}
+
+pub(super) fn attempt(attempt: ours::Attempt) -> admin::Attempt {
+    admin::Attempt {
+        at: instant(attempt.at),
+        tenant: attempt.tenant,
+        source: attempt.source,
+        wire: attempt.wire,
+        profile: attempt.profile,
+        name: attempt.name,
+        outcome: match attempt.outcome {
+            ours::AttemptOutcome::Granted => admin::AttemptOutcome::Granted,
+            ours::AttemptOutcome::Unchanged => admin::AttemptOutcome::Unchanged,
+            ours::AttemptOutcome::Refused(_) => admin::AttemptOutcome::Refused,
+        },
+        code: match attempt.outcome {
+            ours::AttemptOutcome::Refused(code) => Some(code),
+            _ => None,
+        },
+        count: attempt.count,
+    }
+}
+
+pub(super) fn explanation(registration_id: &str, explanation: &ours::Explanation) -> admin::Explain {
+    let verdict = match (explanation.refused_by(), explanation.is_open()) {
+        (Some(_), _) => admin::Verdict::Refused,
+        (None, true) => admin::Verdict::Unknown,
+        (None, false) => admin::Verdict::Admitted,
+    };
+    admin::Explain {
+        registration_id: registration_id.to_owned(),
+        profile: explanation.profile.clone(),
+        verdict,
+        checks: explanation.checks.iter().map(explained_check).collect(),
+    }
+}
+
+fn explained_check(check: &ours::ExplainedCheck) -> admin::ExplainedCheck {
+    let (answer, code) = match check.answer {
+        Answer::Pass => (admin::CheckAnswer::Pass, None),
+        Answer::No(refusal) => (admin::CheckAnswer::No, Some(refusal.code().to_owned())),
+        Answer::Unknown => (admin::CheckAnswer::Unknown, None),
+    };
+    admin::ExplainedCheck {
+        check: check.check.to_owned(),
+        answer,
+        code,
+        sentence: check.sentence().to_owned(),
+        hint: check.hint().map(str::to_owned),
+    }
+}
+
+pub(super) fn audit_writer(head: &Head) -> admin::AuditWriter {
+    admin::AuditWriter {
+        writer: head.position.writer.to_string(),
+        entries: head.position.number,
+        head_number: head.position.number,
+        head_link: head.link.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+pub(super) fn heads_asked(asked: &admin::AuditHead) -> Result<Vec<Head>, RegistryError> {
+    asked.writers.iter().map(head_asked).collect()
+}
+
+fn head_asked(asked: &admin::AuditWriter) -> Result<Head, RegistryError> {
+    let head = asked
+        .writer
+        .parse()
+        .ok()
+        .zip(link(&asked.head_link))
+        .map(|(writer, link)| Head { position: Position { writer, number: asked.head_number }, link });
+    head.ok_or_else(|| RegistryError::Invalid {
+        field: "head",
+        detail: "it is not what `muster audit head` exported.".to_owned(),
+    })
+}
+
+fn link(hex: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> =
+        hex.chars().map(|digit| digit.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    if digits.len() == 64 { bytes.try_into().ok() } else { None }
+}
+
+pub(super) fn verification(found: &Verification) -> admin::AuditVerify {
+    admin::AuditVerify {
+        writers: found.heads.iter().map(audit_writer).collect(),
+        ok: found.faults.is_empty(),
+        faults: found.faults.iter().map(audit_fault).collect(),
+    }
+}
+
+fn audit_fault(fault: &Fault) -> admin::AuditFault {
+    let Position { writer, number } = fault.position;
+    admin::AuditFault { writer: writer.to_string(), number, fault: wrong(fault.wrong) }
+}
+
+fn wrong(wrong: Wrong) -> String {
+    match wrong {
+        Wrong::Changed => "it was changed, or stands in another's place".to_owned(),
+        Wrong::Missing { until } => format!("the entries from here to {until} are missing"),
+        Wrong::KeyUnknown => "it names a journal key that is not there".to_owned(),
+        Wrong::Cut => "the chain was cut off before it".to_owned(),
+        Wrong::Replaced => "it is not the entry that the exported head names".to_owned(),
+    }
+}
