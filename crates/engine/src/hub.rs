@@ -51,13 +51,18 @@ impl Hub {
     /// Stores what a device sent; returns once it is synced.
     ///
     /// # Errors
-    /// `queue-full`, `deadline-passed`, `shutting-down`, or what the store says.
+    /// `request-malformed` where a value cannot be stored, `queue-full`, `deadline-passed`, `shutting-down`, or
+    /// what the store says.
     pub async fn publish(&self, device: &Connected, samples: Vec<NewSample>) -> Result<(), Refusal> {
         if samples.is_empty() {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
         let samples = self.stamped(device, samples);
+        // One value that cannot be stored would fail the values of everybody in its batch.
+        if !samples.iter().all(Sample::is_storable) {
+            return Err(Refusal::RequestMalformed);
+        }
         queue::send(&self.queue, Post { samples, reply })?;
         queue::answer(answer, self.patience).await?
     }
