@@ -4,8 +4,9 @@
 //! up at the first write that finds the disk full: opening, reading, deleting and a checkpoint then go
 //! on. Until they are taken back, nothing that grows is written.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -124,7 +125,7 @@ impl Room {
 
 /// Written out, not only declared: a hole in a file holds no room.
 fn write_reserve(path: &Path) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let block = vec![0; 1 << 20];
     for _ in 0..RESERVE_BYTES >> 20 {
         file.write_all(&block)?;

@@ -1,0 +1,180 @@
+//! A store in a folder of its own, with one profile, and devices to record in it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use domain::decide::Deed;
+use domain::profile::PreProvisionedCredentials;
+use domain::{
+    Credential, CredentialKeys, DeviceKey, DeviceRecord, DeviceState, Generation, Held, Origin, Profile,
+    Provision, Reprovision, Secret, SecretId, Strategy, TenantId, Timestamp, Verifier, Version, Wire,
+};
+use store::{Change, Entry, LocalKek, Lost, NewProfile, Options, Recorded, SecretLimits, Store, StoreError};
+use zeroize::Zeroizing;
+
+pub(crate) const HOUR_MS: u64 = 60 * 60 * 1000;
+pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
+pub(crate) const HOME: TenantId = TenantId::DEFAULT;
+
+pub(crate) struct House {
+    pub(crate) store: Store,
+    pub(crate) profile: Profile,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl House {
+    pub(crate) fn new() -> House {
+        House::with(&SecretLimits::default())
+    }
+
+    pub(crate) fn with(limits: &SecretLimits) -> House {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path().to_owned(), "kek", 7).unwrap();
+        let profile = make_profile(&store, HOME, "pumps", limits);
+        House { store, profile, folder }
+    }
+
+    /// Closes the store, lets `f` at its files, and opens it again.
+    pub(crate) fn reopened(self, f: impl FnOnce(&std::path::Path)) -> House {
+        let House { store, profile, folder } = self;
+        drop(store);
+        f(folder.path());
+        let store = open(folder.path().to_owned(), "kek", 7).unwrap();
+        House { store, profile, folder }
+    }
+
+    pub(crate) fn keys(&self, count: u64) -> Vec<DeviceKey> {
+        self.store.reserve_device_keys(count).unwrap().map(DeviceKey).collect()
+    }
+
+    pub(crate) fn key(&self) -> DeviceKey {
+        self.keys(1)[0]
+    }
+
+    /// A new device with a token of the server's making.
+    pub(crate) fn create(&self, name: &str) -> Provision {
+        let generation = Generation(u64::MAX - 5);
+        Provision {
+            device: DeviceRecord {
+                key: self.key(),
+                tenant: self.profile.tenant,
+                name: name.to_owned(),
+                profile: self.profile.id,
+                state: DeviceState::Provisioned,
+                state_since: NOW,
+                credential: Credential::Derived(generation),
+                gateway: false,
+                version: Version(1),
+            },
+            replaces: None,
+            profile_version: self.profile.version,
+            spends: None,
+            deed: Deed::Created,
+            generation,
+            chosen: None,
+        }
+    }
+
+    /// A new device with a token of its own.
+    pub(crate) fn create_with_token(&self, name: &str, token: &str) -> Provision {
+        let mut provision = self.create(name);
+        let verifier = self.verifier(token);
+        provision.device.credential = Credential::Token(provision.generation, verifier);
+        provision.chosen = Some(Held::Token(Secret::new(token)));
+        provision
+    }
+
+    /// A new device that takes a use of the profile's secret.
+    pub(crate) fn create_spending(&self, name: &str) -> Provision {
+        Provision { spends: Some(self.secret()), ..self.create(name) }
+    }
+
+    pub(crate) fn secret(&self) -> SecretId {
+        self.profile.secrets[0].id
+    }
+
+    pub(crate) fn verifier(&self, text: &str) -> Verifier {
+        self.store.keys().verifier(text)
+    }
+
+    pub(crate) fn record(&self, provisions: &[Provision]) -> Vec<Result<Recorded, Lost>> {
+        self.try_record(provisions).unwrap()
+    }
+
+    pub(crate) fn try_record(
+        &self,
+        provisions: &[Provision],
+    ) -> Result<Vec<Result<Recorded, Lost>>, StoreError> {
+        let entries: Vec<Entry<'_>> =
+            provisions.iter().map(|it| Entry { provision: it, origin: origin() }).collect();
+        self.store.record(&entries, NOW)
+    }
+
+    pub(crate) fn device(&self, name: &str) -> Option<DeviceRecord> {
+        self.store.gather(&[(self.profile.tenant, name)]).unwrap().remove(0)
+    }
+
+    /// Runs SQL on one of the files, behind the store's back.
+    pub(crate) fn tamper(&self, file: &str, sql: &str) -> usize {
+        rusqlite::Connection::open(self.folder.path().join(file)).unwrap().execute(sql, []).unwrap()
+    }
+
+    pub(crate) fn count(&self, file: &str, sql: &str) -> i64 {
+        let connection = rusqlite::Connection::open(self.folder.path().join(file)).unwrap();
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Whether a text stands in clear in any file of the folder.
+    pub(crate) fn holds_in_clear(&self, text: &str) -> bool {
+        std::fs::read_dir(self.folder.path()).unwrap().any(|file| {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        })
+    }
+}
+
+/// The same device with a new token, as a rotation decides it.
+pub(crate) fn rotate(device: &DeviceRecord, profile: &Profile, generation: u64) -> Provision {
+    let generation = Generation(generation);
+    Provision {
+        device: DeviceRecord {
+            credential: Credential::Derived(generation),
+            version: Version(device.version.0 + 1),
+            ..device.clone()
+        },
+        replaces: Some(device.version),
+        profile_version: profile.version,
+        spends: None,
+        deed: Deed::Rotated,
+        generation,
+        chosen: None,
+    }
+}
+
+pub(crate) fn open(dir: PathBuf, kek: &str, key: u8) -> Result<Store, StoreError> {
+    let kek = Arc::new(LocalKek::new(kek, Zeroizing::new([key; 32])));
+    Store::open(Options { dir, server: "test".to_owned() }, kek, NOW)
+}
+
+pub(crate) fn make_profile(store: &Store, tenant: TenantId, name: &str, limits: &SecretLimits) -> Profile {
+    let key = format!("{name}-key");
+    let new = NewProfile {
+        tenant,
+        name,
+        provision_key: &key,
+        strategy: Strategy::CreateNew,
+        reprovision: Reprovision::Refuse,
+        redelivery_window_ms: 600_000,
+        pre_provisioned_credentials: PreProvisionedCredentials::Accept,
+    };
+    let made: Result<SecretId, StoreError> = store.write(|change: &mut Change<'_>| {
+        let id = change.create_profile(&new, NOW)?;
+        change.add_group_secret(tenant, id, &Secret::new(format!("{name}-secret")), limits, NOW)
+    });
+    made.unwrap();
+    store.profile_by_provision_key(&key).unwrap().unwrap()
+}
+
+pub(crate) fn origin() -> Origin {
+    Origin { source: [192, 0, 2, 1].into(), wire: Wire::ThingsboardHttp }
+}

@@ -1,0 +1,149 @@
+use domain::profile::NamePattern;
+use domain::{DeviceRecord, DeviceState, Profile, Reprovision, Secret, TenantId, Timestamp, Version};
+use store::{Change, SecretLimits, StoreError};
+
+use crate::house::{HOME, House, NOW};
+
+fn write<T>(house: &House, f: impl FnMut(&mut Change<'_>) -> Result<T, StoreError>) -> T {
+    house.store.write(f).unwrap()
+}
+
+#[test]
+fn the_default_tenant_is_there_and_others_are_listed_by_name() {
+    let house = House::new();
+    let acme = write(&house, |change| change.create_tenant("acme", NOW));
+    let names: Vec<_> =
+        house.store.read(|view| view.tenants()).unwrap().into_iter().map(|it| it.name).collect();
+    assert_eq!(names, ["acme", "default"]);
+    assert_eq!(house.store.read(|view| view.tenant_by_id(acme.id)).unwrap(), Some(acme));
+    assert_eq!(house.store.read(|view| view.tenant_by_name("default")).unwrap().unwrap().id, HOME);
+}
+
+#[test]
+fn a_tenant_whose_name_is_taken_is_not_made() {
+    let house = House::new();
+    assert!(house.store.write(|change: &mut Change<'_>| change.create_tenant("default", NOW)).is_err());
+}
+
+#[test]
+fn operator_tokens_are_found_by_verifier_and_stay_revoked() {
+    let house = House::new();
+    let verifier = house.verifier("mst_1");
+    let end = Some(NOW.plus_ms(5));
+    let id = write(&house, |change| change.create_operator_token(&verifier, Some(HOME), "ci", end, NOW));
+    let found = || house.store.read(|view| view.operator_token_by_verifier(&verifier)).unwrap().unwrap();
+    assert_eq!(
+        (found().id, found().tenant, found().expires_at, found().revoked_at),
+        (id, Some(HOME), end, None)
+    );
+    assert!(write(&house, |change| change.revoke_operator_token(id, NOW)));
+    assert!(write(&house, |change| change.revoke_operator_token(id, NOW.plus_ms(9))));
+    assert_eq!(found().revoked_at, Some(NOW));
+    assert!(!write(&house, |change| change.revoke_operator_token(id + 1, NOW)));
+    assert_eq!(house.store.read(|view| view.operator_tokens()).unwrap(), [found()]);
+    assert_eq!(
+        house.store.read(|view| view.operator_token_by_verifier(&house.verifier("mst_2"))).unwrap(),
+        None
+    );
+}
+
+#[test]
+fn a_profile_comes_back_with_its_limits_and_its_newest_secret_first() {
+    let house = House::new();
+    let limits = SecretLimits {
+        expires_at: Some(Timestamp(99)),
+        uses_left: Some(3),
+        networks: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+        name_pattern: Some(NamePattern::parse("pump-[0-9]+").unwrap()),
+    };
+    let id = house.profile.id;
+    write(&house, |change| change.add_group_secret(HOME, id, &Secret::new("second"), &limits, NOW));
+    let row = house.store.read(|view| view.profile_by_id(id)).unwrap().unwrap();
+    assert_eq!(row.created_at, NOW);
+    let [newest, oldest] = &row.profile.secrets[..] else { panic!("two secrets") };
+    assert_eq!(oldest.id, house.secret());
+    assert_eq!(newest.verifier, house.verifier("second"));
+    assert_eq!((newest.expires_at, newest.uses_left), (limits.expires_at, Some(3)));
+    assert_eq!(newest.networks, limits.networks);
+    assert_eq!(newest.name_pattern.as_ref().unwrap().text(), "pump-[0-9]+");
+    assert!(row.profile.version > house.profile.version);
+}
+
+#[test]
+fn new_limits_take_the_place_of_the_old_ones_and_raise_the_version() {
+    let house = House::with(&SecretLimits { uses_left: Some(3), ..SecretLimits::default() });
+    let limits = SecretLimits { expires_at: Some(NOW), ..SecretLimits::default() };
+    assert!(write(&house, |change| change.limit_group_secret(HOME, house.secret(), &limits)));
+    assert!(!write(&house, |change| change.limit_group_secret(TenantId(9), house.secret(), &limits)));
+    let profile = house.store.profile_by_provision_key("pumps-key").unwrap().unwrap();
+    assert_eq!((profile.secrets[0].uses_left, profile.secrets[0].expires_at), (None, Some(NOW)));
+    assert_eq!(profile.version.0, house.profile.version.0 + 1);
+}
+
+#[test]
+fn a_profile_is_changed_only_over_the_version_that_was_seen() {
+    let house = House::new();
+    let changed = Profile { reprovision: Reprovision::Rotate, ..house.profile.clone() };
+    assert!(write(&house, |change| change.update_profile(&changed)));
+    assert!(!write(&house, |change| change.update_profile(&changed)));
+    let row = house.store.read(|view| view.profile_by_name(HOME, "pumps")).unwrap().unwrap();
+    assert_eq!(row.profile.reprovision, Reprovision::Rotate);
+    assert_eq!(
+        house.store.read(|view| view.profile_by_name(TenantId(9), "pumps")).unwrap().map(|_| ()),
+        None
+    );
+}
+
+#[test]
+fn devices_are_listed_by_name_page_by_page() {
+    let house = House::new();
+    let provisions: Vec<_> = ["c", "a", "e", "b", "d"].map(|name| house.create(name)).into();
+    house.record(&provisions);
+    let page = |after: Option<&str>| -> Vec<String> {
+        let rows = house.store.read(|view| view.devices_page(HOME, after, 2)).unwrap();
+        rows.into_iter().map(|row| row.record.name).collect()
+    };
+    assert_eq!(page(None), ["a", "b"]);
+    assert_eq!(page(Some("b")), ["c", "d"]);
+    assert_eq!(page(Some("d")), ["e"]);
+    assert_eq!(house.store.read(|view| view.devices_page(TenantId(9), None, 9)).unwrap(), []);
+}
+
+#[test]
+fn a_device_is_changed_over_the_version_that_stands_and_keeps_its_label() {
+    let house = House::new();
+    house.record(&[house.create("pump")]);
+    let present = house.device("pump").unwrap();
+    assert!(write(&house, |change| change.set_device_label(HOME, present.key, Some("roof"))));
+    assert!(!write(&house, |change| change.set_device_label(TenantId(9), present.key, Some("cellar"))));
+    let disabled = DeviceRecord { state: present.state.disable(), version: Version(2), ..present };
+    assert!(write(&house, |change| change.update_device(&disabled)));
+    assert!(!write(&house, |change| change.update_device(&disabled)));
+    let row = house.store.read(|view| view.device_named(HOME, "pump")).unwrap().unwrap();
+    assert_eq!((&row.record, row.label.as_deref()), (&disabled, Some("roof")));
+    assert!(write(&house, |change| change.set_device_label(HOME, row.record.key, None)));
+    assert_eq!(house.store.read(|view| view.device_named(HOME, "pump")).unwrap().unwrap().label, None);
+}
+
+#[test]
+fn an_expected_device_takes_a_name_once() {
+    let house = House::new();
+    let expected = |name: &str| DeviceRecord {
+        state: DeviceState::Expected,
+        credential: domain::Credential::None,
+        ..house.create(name).device
+    };
+    let (first, second) = (expected("pump"), expected("pump"));
+    assert!(write(&house, |change| change.insert_expected(&first, None)));
+    assert!(!write(&house, |change| change.insert_expected(&second, None)));
+    assert_eq!(house.device("pump"), Some(first));
+}
+
+#[test]
+fn a_device_of_another_tenant_is_not_deleted() {
+    let house = House::new();
+    house.record(&[house.create("pump")]);
+    let foreign = DeviceRecord { tenant: TenantId(9), ..house.device("pump").unwrap() };
+    assert!(!write(&house, |change| change.delete_device(&foreign)));
+    assert!(house.device("pump").is_some());
+}
