@@ -16,7 +16,7 @@ use crate::ports::Farewell;
 
 /// The most devices on one page.
 pub const MOST_PER_PAGE: usize = 1000;
-const USUAL_PER_PAGE: usize = 200;
+const USUAL_PER_PAGE: usize = 500;
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Registry {
         let limit = query.limit.unwrap_or(USUAL_PER_PAGE).clamp(1, MOST_PER_PAGE);
         let mut page = DevicePage { devices: Vec::new(), next: query.after.map(str::to_owned) };
         loop {
-            let (found, last) = self.stretch(tenant, &filter, page.next.as_deref())?;
+            let (found, last) = self.stretch(tenant, &filter, page.next.as_deref(), filter.stretch(limit))?;
             page.devices.extend(found);
             page.next = last;
             if page.devices.len() > limit {
@@ -208,16 +208,17 @@ impl Registry {
         Ok(Filter { profile: profile.map(|view| view.profile.id), state })
     }
 
-    /// Some rows behind `after`: those that pass, and where the next stretch begins.
+    /// At most `most` rows behind `after`: those that pass, and where the next stretch begins.
     fn stretch(
         &self,
         tenant: &Tenant,
         filter: &Filter,
         after: Option<&str>,
+        most: usize,
     ) -> Result<(Vec<Device>, Option<String>), RegistryError> {
         Ok(self.store.read(|view| {
-            let rows = view.devices_page(tenant.id, after, MOST_PER_PAGE)?;
-            let last = rows.last().filter(|_| rows.len() == MOST_PER_PAGE).map(|row| row.record.name.clone());
+            let rows = view.devices_page(tenant.id, after, most)?;
+            let last = rows.last().filter(|_| rows.len() == most).map(|row| row.record.name.clone());
             let mut profiles = HashMap::new();
             let passing = rows.into_iter().filter(|row| filter.passes(&row.record));
             let devices =
@@ -285,6 +286,12 @@ struct Filter {
 type StateFilter = fn(DeviceState) -> bool;
 
 impl Filter {
+    /// How many rows to read for a page of `limit`.
+    fn stretch(&self, limit: usize) -> usize {
+        let everything = self.profile.is_none() && self.state.is_none();
+        if everything { limit } else { MOST_PER_PAGE }
+    }
+
     fn passes(&self, record: &DeviceRecord) -> bool {
         self.profile.is_none_or(|profile| profile == record.profile)
             && self.state.is_none_or(|passes| passes(record.state))
