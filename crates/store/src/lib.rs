@@ -124,7 +124,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn reserve_device_keys(&self, count: u64) -> Result<Range<u64>, StoreError> {
-        self.0.main.write(|connection| tenants::reserve_device_keys(connection, count))
+        self.with_reserve(|| self.0.main.write(|connection| tenants::reserve_device_keys(connection, count)))
     }
 
     /// The devices of these names; all of one moment, in the order of `names`.
@@ -220,6 +220,13 @@ impl Store {
         &self,
         mut f: impl FnMut(&mut Change<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.with_reserve(|| self.write_once(&mut f))
+    }
+
+    fn write_once<T, E: From<StoreError>>(
+        &self,
+        f: &mut impl FnMut(&mut Change<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut refused = None;
         let written = self.chained(|connection, pen| {
             let mut change = Change::new(connection, &self.0.keys, &self.0.vault, &self.0.room, pen);
@@ -294,6 +301,13 @@ impl Store {
             return Ok(Vec::new());
         }
         self.0.main.read(|connection| keys.iter().map(|key| one(connection, key)).collect())
+    }
+
+    /// Runs `f` again where it failed because the disk was full and the reserve was given up for it.
+    fn with_reserve<T, E>(&self, mut f: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+        let was_short = self.0.room.is_short();
+        let done = f();
+        if done.is_err() && !was_short && self.0.room.is_short() { f() } else { done }
     }
 
     /// A transaction that appends to the journal. The chain moves on only once it is committed.

@@ -28,7 +28,10 @@ impl House {
     }
 
     pub(crate) fn with(limits: &SecretLimits) -> House {
-        let folder = tempfile::tempdir().unwrap();
+        House::within(tempfile::tempdir().unwrap(), limits)
+    }
+
+    pub(crate) fn within(folder: tempfile::TempDir, limits: &SecretLimits) -> House {
         let store = open(folder.path().to_owned(), "kek", 7).unwrap();
         let profile = make_profile(&store, HOME, "pumps", limits);
         House { store, profile, folder }
