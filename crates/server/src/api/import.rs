@@ -20,6 +20,8 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use wire::admin::{ImportEvent, ImportResult, ImportRow, ImportSummary};
 
+use crate::listeners::http::Patience;
+
 use super::extract::{Ask, InTenant, blocking};
 use super::problem::No;
 
@@ -35,11 +37,15 @@ pub(super) async fn import(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
+    patience: Option<Extension<Patience>>,
     body: Body,
 ) -> Result<Response, No> {
     let asking = operator.clone();
     let tenant =
         blocking(&registry, move |registry| registry.tenant(&asking, within.tenant.as_deref())).await?;
+    if let Some(Extension(patience)) = patience {
+        patience.grant();
+    }
     let (answer, lines) = mpsc::channel(WAITING_PIECES);
     let (began, has_begun) = oneshot::channel();
     let reader = BodyReader::new(pump(body));

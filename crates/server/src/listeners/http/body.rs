@@ -20,6 +20,23 @@ impl Body {
     pub(super) fn new(incoming: Incoming, watch: Arc<Watch>) -> Body {
         Body { incoming, watch }
     }
+
+    /// The leave for this body to take its time; for the extensions of a request.
+    pub(super) fn patience(&self) -> Patience {
+        Patience(Arc::clone(&self.watch))
+    }
+}
+
+/// The leave for a request's body to take as long as it likes, while bytes come or leave. For whoever knows
+/// who is asking, and reads as it answers.
+#[derive(Clone, Debug)]
+pub struct Patience(Arc<Watch>);
+
+impl Patience {
+    /// Gives that leave.
+    pub fn grant(&self) {
+        self.0.streams();
+    }
 }
 
 impl hyper::body::Body for Body {

@@ -33,7 +33,7 @@ use crate::config::{self, Http};
 use crate::metrics::HttpMetrics;
 use crate::protocols::Protocols;
 
-pub use body::{Body, BodyError, read};
+pub use body::{Body, BodyError, Patience, read};
 use watch::{Limits, Watch, Watched};
 
 /// How long a kept connection may still bring a request after the server was asked to stop. Whoever is in
@@ -94,7 +94,9 @@ impl Shared {
                 .await
                 .map(|bytes| Either::Left(bytes.into()));
         }
+        let patience = request.body().patience();
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(patience);
         let reply = self.operators.clone().oneshot(request.map(axum::body::Body::new)).await;
         reply.unwrap_or_else(|never: Infallible| match never {}).map(Either::Right)
     }

@@ -28,13 +28,18 @@ const HEADER: u64 = 0;
 const BODY: u64 = 1;
 const BUSY: u64 = 2;
 const IDLE: u64 = 3;
+const STREAMING: u64 = 4;
+
+/// Bits of what a connection is doing.
+const DOING_BITS: u32 = 3;
+const DOING: u64 = (1 << DOING_BITS) - 1;
 
 /// What a connection is doing and since when.
 #[derive(Debug)]
 pub(super) struct Watch {
     limits: Limits,
     opened: Instant,
-    /// Microseconds since it was opened, and what it is doing in the two lowest bits.
+    /// Microseconds since it was opened, and what it is doing in the lowest bits.
     state: AtomicU64,
 }
 
@@ -51,15 +56,17 @@ impl Watch {
 
     /// Bytes came.
     pub(super) fn received(&self) {
-        if self.state.load(Ordering::Relaxed) & 3 == IDLE {
-            self.enter(HEADER);
+        match self.doing() {
+            IDLE => self.enter(HEADER),
+            STREAMING => self.enter(STREAMING),
+            _ => {}
         }
     }
 
     /// Bytes of an answer left: whoever still reads is not idle.
     pub(super) fn sent(&self) {
-        if self.state.load(Ordering::Relaxed) & 3 == IDLE {
-            self.enter(IDLE);
+        if let doing @ (IDLE | STREAMING) = self.doing() {
+            self.enter(doing);
         }
     }
 
@@ -68,31 +75,44 @@ impl Watch {
         self.enter(if without_body { BUSY } else { BODY });
     }
 
-    /// The body is complete: from now on it is our time.
-    pub(super) fn complete(&self) {
-        self.enter(BUSY);
+    /// The body may take as long as it likes, while bytes come or the answer's bytes leave.
+    pub(super) fn streams(&self) {
+        if self.doing() == BODY {
+            self.enter(STREAMING);
+        }
     }
 
-    /// The answer is ready.
+    /// The body is complete: from now on it is our time. A stream's answer is on its way already.
+    pub(super) fn complete(&self) {
+        self.enter(if self.doing() == STREAMING { IDLE } else { BUSY });
+    }
+
+    /// The answer is ready, or has begun while the body is still on its way.
     pub(super) fn answered(&self) {
-        self.enter(IDLE);
+        if self.doing() != STREAMING {
+            self.enter(IDLE);
+        }
     }
 
     /// When the client's time is over; `None` while it is ours.
     pub(super) fn due(&self) -> Option<Instant> {
         let state = self.state.load(Ordering::Relaxed);
-        let limit = match state & 3 {
+        let limit = match state & DOING {
             HEADER => self.limits.header,
             BODY => self.limits.body,
-            IDLE => self.limits.idle,
+            IDLE | STREAMING => self.limits.idle,
             _ => return None,
         };
-        Some(self.opened + Duration::from_micros(state >> 2) + limit)
+        Some(self.opened + Duration::from_micros(state >> DOING_BITS) + limit)
     }
 
     fn enter(&self, doing: u64) {
         let since = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.state.store(since << 2 | doing, Ordering::Relaxed);
+        self.state.store(since << DOING_BITS | doing, Ordering::Relaxed);
+    }
+
+    fn doing(&self) -> u64 {
+        self.state.load(Ordering::Relaxed) & DOING
     }
 }
 
@@ -188,5 +208,20 @@ mod tests {
         assert_eq!(left(&watch), Some(1));
         watch.asked(true);
         assert_eq!(left(&watch), None);
+    }
+
+    #[test]
+    fn a_stream_that_is_answered_while_it_comes_has_no_deadline_but_silence() {
+        let watch = Watch::new(LIMITS);
+        let left = |watch: &Watch| watch.due().map(|due| due.duration_since(watch.opened).as_secs());
+        watch.asked(false);
+        watch.streams();
+        watch.answered();
+        watch.received();
+        watch.sent();
+        assert_eq!(left(&watch), Some(10_000));
+        watch.complete();
+        watch.received();
+        assert_eq!(left(&watch), Some(1), "after it a new request may come");
     }
 }
