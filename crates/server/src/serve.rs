@@ -78,7 +78,6 @@ impl Server {
         let mqtt = Arc::new(listeners::mqtt::Shared::new(protocols, sessions, &config.mqtt));
         sockets.serve(config, &http, &mqtt, certificate.clone(), &stop);
         tokio::spawn(keep_up(figures, stop));
-        write_server_json(&layout, &addresses)?;
         tracing::info!(name = config.name, http = ?addresses.http, https = ?addresses.https, mqtt = ?addresses.mqtt, "serving");
         let grace = config::seconds(config.stop.grace_s);
         Ok(Server { addresses, layout, registry, engine: Arc::new(engine), certificate, stopper, grace })
@@ -97,6 +96,14 @@ impl Server {
     /// Where things lie.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Says in the folder that this server runs on it, so that `muster --data DIR` finds it.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn announce(&self) -> anyhow::Result<()> {
+        write_server_json(&self.layout, &self.addresses)
     }
 
     /// Reads the certificate files again.
@@ -302,16 +309,18 @@ pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Serves until a signal asks to stop: the first one gracefully, a second one at once. SIGHUP reads the
-/// certificate anew.
+/// Announces the server and lets it serve until a signal asks to stop: the first one gracefully, a second one
+/// at once. SIGHUP reads the certificate anew.
 ///
 /// # Errors
-/// If signals cannot be heard.
+/// If signals cannot be heard, or the folder cannot be written to.
 pub async fn until_signalled(server: Server) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    // Whoever finds the server there may stop it there and then.
+    server.announce()?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
