@@ -1,8 +1,9 @@
 //! Profiles and their group secrets.
 //!
 //! At most two group secrets are valid at once: the newest, and the one before it while an overlap lasts.
-//! A rotation hands networks, name pattern and remaining uses down to the new secret, so that it never
-//! widens who may come in; the expiry belonged to the old one and goes with it.
+//! A rotation hands networks, name pattern and remaining uses down to the new secret, so that it lets in
+//! nobody whom the old one kept out; the expiry belonged to the old one and goes with it. While both are
+//! valid each counts its own uses.
 
 use domain::name::{Name, random_text};
 use domain::profile::{DEFAULT_REDELIVERY_WINDOW_MS, NamePattern, PreProvisionedCredentials};
