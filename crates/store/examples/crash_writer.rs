@@ -10,7 +10,10 @@
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a program whose output is the test")]
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -58,12 +61,14 @@ fn main() -> ExitCode {
         return check(&store);
     }
     let batches = option("--batches").map_or(u64::MAX, |text| text.parse().expect("a number"));
-    work(&store, batches);
+    work(&store, Path::new(dir), batches);
     ExitCode::SUCCESS
 }
 
-fn work(store: &Store, batches: u64) {
+fn work(store: &Store, dir: &Path, batches: u64) {
     let profile = profile(store);
+    // Synced after each batch, so that there is a moment to cut at even where the store syncs nothing.
+    let rounds = File::create(dir.join("rounds")).expect("a file");
     let mut noise = Noise(std::hash::RandomState::new(), 0);
     for round in 0..batches {
         let keys = store.reserve_device_keys(BATCH).expect("keys");
@@ -81,6 +86,7 @@ fn work(store: &Store, batches: u64) {
             .iter()
             .zip(&samples)
             .for_each(|(it, sample)| acknowledge("value", &it.device.name, &sample.key));
+        rounds.write_all_at(&round.to_be_bytes(), 0).and_then(|()| rounds.sync_all()).expect("a sync");
         if round % 16 == 15 {
             store.maintain(now()).expect("maintenance");
         }
