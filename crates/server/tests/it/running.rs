@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// A running server; ends with the test.
-pub struct Running {
+pub(crate) struct Running {
     server: Option<Server>,
     runtime: Runtime,
     folder: TempDir,
@@ -19,7 +19,7 @@ pub struct Running {
 impl Running {
     /// Serves with the defaults, changed by `change`. Unproven attempts are as good as unlimited: all tests
     /// come from one address.
-    pub fn start(change: impl FnOnce(&mut Config)) -> Running {
+    pub(crate) fn start(change: impl FnOnce(&mut Config)) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::defaults().unwrap();
         config.directory = folder.path().join("data");
@@ -33,49 +33,49 @@ impl Running {
         Running { server: Some(server), runtime, folder }
     }
 
-    pub fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().unwrap()
     }
 
-    pub fn http(&self) -> SocketAddr {
+    pub(crate) fn http(&self) -> SocketAddr {
         self.server().addresses().http[0]
     }
 
-    pub fn mqtt(&self) -> SocketAddr {
+    pub(crate) fn mqtt(&self) -> SocketAddr {
         self.server().addresses().mqtt[0]
     }
 
-    pub fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &Registry {
         self.server().registry()
     }
 
-    pub fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 
     /// Begins to stop; what follows runs while it does.
-    pub fn stop(&mut self) -> tokio::task::JoinHandle<()> {
+    pub(crate) fn stop(&mut self) -> tokio::task::JoinHandle<()> {
         self.runtime.spawn(self.server.take().unwrap().stop())
     }
 
-    pub fn wait(&self, task: tokio::task::JoinHandle<()>) {
+    pub(crate) fn wait(&self, task: tokio::task::JoinHandle<()>) {
         self.runtime.block_on(task).unwrap();
     }
 
-    pub fn operator() -> Operator {
+    pub(crate) fn operator() -> Operator {
         Operator::server("test")
     }
 
-    pub fn tenant(&self) -> Tenant {
+    pub(crate) fn tenant(&self) -> Tenant {
         self.registry().tenant(&Self::operator(), None).unwrap()
     }
 
     /// A profile that admits anybody who knows `key` and `secret`.
-    pub fn profile(&self, name: &str, key: &str, secret: &str) {
+    pub(crate) fn profile(&self, name: &str, key: &str, secret: &str) {
         self.profile_with(name, key, secret, |_| {});
     }
 
-    pub fn profile_with(&self, name: &str, key: &str, secret: &str, change: impl FnOnce(&mut NewProfile)) {
+    pub(crate) fn profile_with(&self, name: &str, key: &str, secret: &str, change: impl FnOnce(&mut NewProfile)) {
         let mut wanted = NewProfile {
             name: name.into(),
             strategy: Strategy::CreateNew,
@@ -87,19 +87,19 @@ impl Running {
         self.registry().create_profile(&Self::operator(), &self.tenant(), wanted).unwrap();
     }
 
-    pub fn expect_device(&self, name: &str, profile: &str) {
+    pub(crate) fn expect_device(&self, name: &str, profile: &str) {
         let wanted = NewDevice { name: name.into(), profile: profile.into(), label: None };
         self.registry().add_device(&Self::operator(), &self.tenant(), &wanted).unwrap();
     }
 
     /// The latest values of a device, as `key=value`.
-    pub fn telemetry(&self, device: &str) -> Vec<String> {
+    pub(crate) fn telemetry(&self, device: &str) -> Vec<String> {
         let latest = self.registry().telemetry(&self.tenant(), device).unwrap();
         latest.iter().map(|latest| format!("{}={:?}", latest.key, latest.value)).collect()
     }
 
     /// Provisions a device over HTTP and gives its token.
-    pub fn provision(&self, key: &str, secret: &str, name: &str) -> String {
+    pub(crate) fn provision(&self, key: &str, secret: &str, name: &str) -> String {
         let mut http = testkit::http::HttpConnection::open(self.http()).unwrap();
         let body = format!(
             r#"{{"deviceName":"{name}","provisionDeviceKey":"{key}","provisionDeviceSecret":"{secret}"}}"#
