@@ -57,8 +57,25 @@ impl Layout {
 }
 
 fn make_folder(folder: &Path, mode: u32) -> anyhow::Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
+    let made = make_lasting(folder, mode);
     made.with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
+/// A folder outlasts a power cut only once the folder that it stands in is synced. That is done for one
+/// that is there already too: an earlier start may have ended in between.
+fn make_lasting(folder: &Path, mode: u32) -> io::Result<()> {
+    let above = match folder.parent() {
+        Some(above) if above != Path::new("") => above,
+        _ => Path::new("."),
+    };
+    if !above.is_dir() {
+        make_lasting(above, mode)?;
+    }
+    match DirBuilder::new().mode(mode).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::File::open(above)?.sync_all()
 }
 
 /// Writes a file of mode 0600 so that it is there whole or not at all, also after a power cut.
