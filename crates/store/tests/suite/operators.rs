@@ -13,7 +13,7 @@ fn the_default_tenant_is_there_and_others_are_listed_by_name() {
     let house = House::new();
     let acme = write(&house, |change| change.create_tenant("acme", NOW));
     let names: Vec<_> =
-        house.store.read(store::View::tenants).unwrap().into_iter().map(|it| it.name).collect();
+        house.store.read(|view| view.tenants()).unwrap().into_iter().map(|it| it.name).collect();
     assert_eq!(names, ["acme", "default"]);
     assert_eq!(house.store.read(|view| view.tenant_by_id(acme.id)).unwrap(), Some(acme));
     assert_eq!(house.store.read(|view| view.tenant_by_name("default")).unwrap().unwrap().id, HOME);
@@ -40,7 +40,7 @@ fn operator_tokens_are_found_by_verifier_and_stay_revoked() {
     assert!(write(&house, |change| change.revoke_operator_token(id, NOW.plus_ms(9))));
     assert_eq!(found().revoked_at, Some(NOW));
     assert!(!write(&house, |change| change.revoke_operator_token(id + 1, NOW)));
-    assert_eq!(house.store.read(store::View::operator_tokens).unwrap(), [found()]);
+    assert_eq!(house.store.read(|view| view.operator_tokens()).unwrap(), [found()]);
     assert_eq!(
         house.store.read(|view| view.operator_token_by_verifier(&house.verifier("mst_2"))).unwrap(),
         None
