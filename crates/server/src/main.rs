@@ -11,7 +11,7 @@ use server::{logging, process, quickstart};
 
 /// A device provisioning server.
 #[derive(Parser)]
-#[command(name = "musterd", version, about)]
+#[command(name = "musterd", version, about = "A device provisioning server")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -31,15 +31,18 @@ pub(super) fn read(
             mistakes.push(Mistake { place: name.clone(), message });
         }
     }
-    if !mistakes.is_empty() {
-        return Err(mistakes);
-    }
     let origin = Origin { source: &source, table: table.get_ref(), environment };
-    let config: Config = serde_path_to_error::deserialize(merged)
-        .map_err(|error| vec![origin.mistake(&error.path().to_string(), error.inner().message())])?;
-    let mistakes: Vec<Mistake> =
-        problems(&config).into_iter().map(|(key, message)| origin.mistake(key, &message)).collect();
-    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    match serde_path_to_error::deserialize::<_, Config>(merged) {
+        Err(error) => mistakes.push(origin.mistake(&error.path().to_string(), error.inner().message())),
+        Ok(config) => {
+            let found = problems(&config);
+            mistakes.extend(found.into_iter().map(|(key, message)| origin.mistake(key, &message)));
+            if mistakes.is_empty() {
+                return Ok(config);
+            }
+        }
+    }
+    Err(mistakes)
 }
 
 fn defaults() -> Result<Table, String> {

@@ -100,6 +100,7 @@ fn every_mistake_is_told_with_line_and_column() {
 #[test]
 fn several_mistakes_are_all_told() {
     assert_eq!(read("nmae = 1\n[http]\nconnections = \"x\"\n[moqt]\n").unwrap_err().len(), 3);
+    assert_eq!(read("nmae = 1\n[http]\nconnections = 0\nidle_timeout_s = 0\n").unwrap_err().len(), 3);
     assert_eq!(read("[http]\nconnections = 0\nidle_timeout_s = 0\n").unwrap_err().len(), 2);
 }
 
