@@ -3,8 +3,10 @@
 //! A device counts as promised once it has read SUCCESS, a value once it has read 200 or PUBACK. What was
 //! sent and not answered may be there or not, but never twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -15,7 +17,9 @@ use serde_json::{Value, json};
 
 use crate::address::Address;
 use crate::device::{Answer, Group, Http, Mqtt};
+use crate::history;
 use crate::musterd::Musterd;
+use crate::operator::Operator;
 use crate::settings::Chance;
 
 /// How long a device that was told to come again rests.
@@ -28,14 +32,8 @@ pub struct Promise {
     pub name: String,
     /// Its token.
     pub token: String,
-    /// How many values were acknowledged: `v0` = 0, `v1` = 1, and so on.
+    /// How many values were acknowledged: `temperature` = 1, 2, 3 and so on, one after the other.
     pub values: u64,
-}
-
-impl Promise {
-    fn has(&self, key: &str) -> bool {
-        key.strip_prefix('v').and_then(|n| n.parse().ok()).is_some_and(|n: u64| n < self.values)
-    }
 }
 
 /// What a fleet was told so far.
@@ -228,7 +226,7 @@ impl Worker {
         let mut promise = Promise { name: name.to_owned(), token, values: 0 };
         let mut end = Came::Good(());
         while promise.values < values {
-            let value = json!({format!("v{}", promise.values): promise.values});
+            let value = json!({"temperature": promise.values + 1});
             match post(&promise.token, &value) {
                 Came::Good(()) => {
                     promise.values += 1;
@@ -269,59 +267,71 @@ fn judge(answer: Result<Answer>) -> Came<String> {
     }
 }
 
-/// Checks that the server keeps every promise: each device is there once and can use its token, each value
-/// is there once, and the journal is whole.
+/// What the simulator noted with `--acknowledged`.
+///
+/// # Errors
+/// If the file cannot be read, or holds what the simulator does not write.
+pub fn acknowledged(file: &Path) -> Result<Vec<Promise>> {
+    let mut promises: Vec<Promise> = Vec::new();
+    let mut places = HashMap::new();
+    for line in fs::read_to_string(file)?.lines() {
+        match line.split('\t').collect::<Vec<_>>()[..] {
+            [name, "ACCESS_TOKEN", token] => {
+                places.insert(name.to_owned(), promises.len());
+                promises.push(Promise { name: name.to_owned(), token: token.to_owned(), values: 0 });
+            }
+            [name, "TELEMETRY", _] => {
+                let place = places.get(name).with_context(|| format!("telemetry before a token: {line}"))?;
+                promises[*place].values += 1;
+            }
+            _ => bail!("not a line of the simulator: {line:?}"),
+        }
+    }
+    Ok(promises)
+}
+
+/// Checks that the server keeps every promise: each device is there and can use its token, each value is
+/// there once, and the journal is whole.
 ///
 /// # Errors
 /// The first broken promise.
 pub fn check(server: &Musterd, promises: &[Promise]) -> Result<()> {
-    check_devices(server, promises)?;
+    let mut operator = server.operator()?;
+    let mut http = Http::open(server.address().http())?;
+    let stored = history::temperatures(server.setup().folder())?;
     for promise in promises {
-        check_values(server, promise)?;
+        let device = operator.get(&format!("/devices/{}", promise.name))?;
+        ensure!(device["state"] == "provisioned", "{promise:?} is {device}");
+        check_values(&mut operator, promise, stored.get(&promise.name).copied().unwrap_or_default())?;
+        let reply = http.telemetry(&promise.token, &json!({"again": true}))?;
+        ensure!(reply.status == 200, "{promise:?} cannot use its token: {}", reply.status_line);
     }
-    check_tokens(server, promises)?;
     let verified = server.muster()?.json(&["audit", "verify"])?;
     ensure!(verified["ok"] == true, "the journal is broken: {verified}");
     Ok(())
 }
 
-fn check_devices(server: &Musterd, promises: &[Promise]) -> Result<()> {
-    let mut states = HashMap::new();
+/// Values come one after the other and stop at the first that is not acknowledged, so that one may be there
+/// besides. If the newest is the n-th, n of them are stored.
+fn check_values(operator: &mut Operator, promise: &Promise, stored: u64) -> Result<()> {
+    let latest = operator.all(&format!("/devices/{}/telemetry", promise.name))?;
+    let newest = latest.iter().find(|value| value["key"] == "temperature");
+    let newest = newest.map_or(Some(0), |value| value["value"].as_u64()).context("no number")?;
+    let kept = newest == promise.values || newest == promise.values + 1;
+    ensure!(kept, "{promise:?}: the newest value is {newest}");
+    ensure!(stored == newest, "{promise:?}: the newest value is {newest}, but {stored} are stored");
+    Ok(())
+}
+
+/// Checks that no device is there twice.
+///
+/// # Errors
+/// The first twin.
+pub fn check_twins(server: &Musterd) -> Result<()> {
+    let mut names = HashSet::new();
     for device in server.operator()?.all("/devices?limit=1000")? {
         let name = device["name"].as_str().context("a device without a name")?.to_owned();
-        if states.insert(name, device["state"].clone()).is_some() {
-            bail!("a device is there twice: {device}");
-        }
-    }
-    for promise in promises {
-        let state = states.get(&promise.name);
-        ensure!(state.is_some_and(|state| state == "provisioned"), "{promise:?} is {state:?}");
-    }
-    Ok(())
-}
-
-fn check_values(server: &Musterd, promise: &Promise) -> Result<()> {
-    let mut operator = server.operator()?;
-    let mut seen = HashMap::new();
-    for value in operator.all(&format!("/devices/{}/telemetry", promise.name))? {
-        let key = value["key"].as_str().context("a value without a key")?.to_owned();
-        if seen.insert(key, value["value"].clone()).is_some() {
-            bail!("{}: {value} is there twice", promise.name);
-        }
-    }
-    for value in 0..promise.values {
-        let found = seen.get(&format!("v{value}"));
-        ensure!(found == Some(&json!(value)), "{promise:?}: v{value} is {found:?}");
-    }
-    ensure!(seen.keys().filter(|key| promise.has(key)).count() as u64 == promise.values, "{seen:?}");
-    Ok(())
-}
-
-fn check_tokens(server: &Musterd, promises: &[Promise]) -> Result<()> {
-    let mut http = Http::open(server.address().http())?;
-    for promise in promises {
-        let reply = http.telemetry(&promise.token, &json!({"again": true}))?;
-        ensure!(reply.status == 200, "{promise:?} cannot use its token: {}", reply.status_line);
+        ensure!(names.insert(name), "a device is there twice: {device}");
     }
     Ok(())
 }

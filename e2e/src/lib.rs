@@ -7,6 +7,7 @@
 //! | [`operator`] | the operator API, where a program for each call would be too slow |
 //! | [`device`] | a device that speaks ThingsBoard's HTTP or MQTT |
 //! | [`fleet`] | many devices at once, and the ledger of what they were promised |
+//! | [`history`] | every value in the telemetry file, counted past the server |
 //! | [`python`] | unmodified clients, and the programs of the ThingsBoard document |
 //! | [`https`] | an HTTPS client that says which certificate it was shown |
 //! | [`settings`] | how often and from which seed a test runs |
@@ -16,6 +17,7 @@
 pub mod address;
 pub mod device;
 pub mod fleet;
+pub mod history;
 pub mod https;
 mod mqtt;
 pub mod muster;

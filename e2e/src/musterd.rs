@@ -1,6 +1,6 @@
 //! The server under test.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -117,11 +117,7 @@ impl Setup {
     }
 
     fn command(&self) -> Result<Command> {
-        let musterd = binary("musterd")?;
-        let mut command = match &self.namespace {
-            Some(namespace) => namespace.command(musterd),
-            None => Command::new(musterd),
-        };
+        let mut command = self.neighbour(binary("musterd")?);
         command.current_dir(self.home.path());
         match &self.verb {
             Verb::Quickstart { options } => {
@@ -167,6 +163,15 @@ impl Setup {
     #[must_use]
     pub fn address(&self) -> Address {
         self.address
+    }
+
+    /// A command of another program that can reach the server.
+    #[must_use]
+    pub fn neighbour(&self, program: impl AsRef<OsStr>) -> Command {
+        match &self.namespace {
+            Some(namespace) => namespace.command(program),
+            None => Command::new(program),
+        }
     }
 
     /// The operator's program for the server on this folder.
@@ -243,13 +248,15 @@ impl Musterd {
         Operator::open(self.setup.address.http(), secret.trim_end())
     }
 
-    /// Waits until the server says, in its folder, that it listens.
+    /// Waits until the server says, in its folder, that it listens, and until quickstart has shown what to
+    /// try.
     ///
     /// # Errors
     /// With its output, if it ends instead.
     pub fn wait_until_ready(&self) -> Result<()> {
         let ready = eventually("the server to listen", PATIENCE, || {
-            (self.says_that_it_listens() || self.process.has_ended()).then_some(())
+            let ready = self.says_that_it_listens() && self.has_shown_its_lines();
+            (ready || self.process.has_ended()).then_some(())
         });
         ready.with_context(|| self.process.transcript())?;
         ensure!(!self.process.has_ended(), "musterd ended:\n{}", self.process.transcript());
@@ -260,6 +267,11 @@ impl Musterd {
         let file = self.setup.folder.join("run/server.json");
         let said = fs::read(file).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
         said.is_some_and(|said| said["pid"] == self.process.id())
+    }
+
+    fn has_shown_its_lines(&self) -> bool {
+        let last = |line: &String| line.starts_with("muster --data ");
+        matches!(self.setup.verb, Verb::Serve { .. }) || self.printed().iter().any(last)
     }
 
     /// Asks it to stop and waits for its end.

@@ -1,1 +1,9 @@
-//! The built programs, seen from outside. One binary, so that it links once.
+//! The built programs, seen from outside: as processes, by unmodified clients, under everything that may
+//! happen to a server. One binary, so that it links once.
+
+mod crash;
+mod operators;
+mod races;
+mod secrets;
+mod seed_programs;
+mod service;
