@@ -160,6 +160,7 @@ mod tests {
         assert_eq!(value_of("9223372036854775808"), text("9223372036854775808"));
         assert_eq!(value_of("-1e20"), text("-100000000000000000000"));
         assert_eq!(value_of("1e999"), text(&format!("1{}", "0".repeat(999))));
+        assert_eq!(value_of("123456789012345678901.50e1"), text("1234567890123456789015.0"));
         assert_eq!(value_of("1e999999999"), text("1e999999999"));
         assert_eq!(value_of("1e-999999999"), text("1e-999999999"));
         let long = format!("1{}.5", "0".repeat(400));
