@@ -4,17 +4,24 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{FairMutex, Mutex};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
 
 use super::Room;
 use super::migrations::Schema;
 use crate::StoreError;
 
-/// The log is cut when it grows past this (or past a share of a small disk).
-const WAL_LIMIT_BYTES: u64 = 256 << 20;
+/// The log begins anew when it grows past this (or past a share of a small disk).
+const LOG_LIMIT_BYTES: u64 = 64 << 20;
+/// What may be left to be moved when the writer has to wait for it.
+const LOG_REST_FRAMES: u64 = 500;
+/// How often the rest is made smaller before the writer has to wait.
+const LOG_ROUNDS: u32 = 4;
+/// A frame of the log: a page of 4096 bytes and a header (SQLite file format, section 4.1).
+const FRAME_BYTES: u64 = 4096 + 24;
 /// Reader connections that are kept; more are opened when more are needed at once.
 const IDLE_READERS: usize = 8;
 const CACHED_STATEMENTS: usize = 64;
@@ -48,6 +55,7 @@ pub(crate) struct Setup {
 pub(crate) struct Database {
     path: PathBuf,
     writer: FairMutex<Connection>,
+    commits: AtomicU64,
     checkpointer: Mutex<Checkpointer>,
     readers: Mutex<Vec<Connection>>,
     room: Arc<Room>,
@@ -55,8 +63,16 @@ pub(crate) struct Database {
 
 struct Checkpointer {
     connection: Connection,
-    /// The log's size when it was looked at last.
-    seen_bytes: u64,
+    /// How many commits there were when the log was moved last.
+    seen_commits: u64,
+}
+
+/// How far a checkpoint came.
+#[derive(Clone, Copy)]
+struct Progress {
+    /// Frames in the log, and how many of them are in the file too.
+    frames: u64,
+    moved: u64,
 }
 
 impl Database {
@@ -80,7 +96,11 @@ impl Database {
         let database = Database {
             path: path.to_owned(),
             writer: FairMutex::new(writer(path, setup)?),
-            checkpointer: Mutex::new(Checkpointer { connection: checkpointer(path, setup)?, seen_bytes: 0 }),
+            checkpointer: Mutex::new(Checkpointer {
+                connection: checkpointer(path, setup)?,
+                seen_commits: 0,
+            }),
+            commits: AtomicU64::new(0),
             readers: Mutex::new(Vec::new()),
             room: Arc::clone(room),
         };
@@ -96,6 +116,7 @@ impl Database {
         let connection = self.writer.lock();
         let outcome = transact(&connection, f);
         drop(connection);
+        self.commits.fetch_add(1, Ordering::Relaxed);
         outcome.map_err(|error| self.room.judge(error))
     }
 
@@ -116,30 +137,44 @@ impl Database {
         outcome
     }
 
-    /// Moves the log into the file, off the writer's path. Only a log that has grown too long is cut while
-    /// the writer waits; what is left to move by then is little.
+    /// Moves the log into the file, off the writer's path. A log that has grown long begins anew, and only
+    /// for the last few frames of it the writer waits: a long wait here would be a device's long wait.
     pub(crate) fn tend(&self) -> Result<(), StoreError> {
-        let limit = self.room.share(WAL_LIMIT_BYTES);
+        let limit = self.room.share(LOG_LIMIT_BYTES);
         let mut checkpointer = self.checkpointer.lock();
-        let bytes = self.log_bytes();
-        let idle = bytes == checkpointer.seen_bytes;
-        checkpointer.seen_bytes = bytes;
-        if bytes == 0 || (bytes < limit / 4 && !idle) {
-            return Ok(());
-        }
-        checkpoint(&checkpointer.connection, "PASSIVE")?;
-        if bytes >= limit || self.room.is_short() {
+        let commits = self.commits.load(Ordering::Relaxed);
+        let idle = commits == std::mem::replace(&mut checkpointer.seen_commits, commits);
+        if self.room.is_short() || (idle && self.log_bytes() > limit) {
             let _held = self.writer.lock();
-            checkpoint(&checkpointer.connection, "TRUNCATE")?;
+            return checkpoint(&checkpointer.connection, "TRUNCATE").map(drop);
+        }
+        if !idle {
+            self.begin_anew(&checkpointer.connection, limit / FRAME_BYTES)?;
         }
         Ok(())
+    }
+
+    /// A log that is moved as a whole while nobody writes or reads is written from its start again.
+    fn begin_anew(&self, connection: &Connection, most_frames: u64) -> Result<(), StoreError> {
+        let mut progress = checkpoint(connection, "PASSIVE")?;
+        if progress.frames < most_frames {
+            return Ok(());
+        }
+        for _ in 0..LOG_ROUNDS {
+            if progress.left() <= LOG_REST_FRAMES {
+                break;
+            }
+            progress = checkpoint(connection, "PASSIVE")?;
+        }
+        let _held = self.writer.lock();
+        checkpoint(connection, "PASSIVE").map(drop)
     }
 
     /// Moves the whole log into the file and cuts it, so that nothing deleted is left in it.
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
         let checkpointer = self.checkpointer.lock();
         let _held = self.writer.lock();
-        checkpoint(&checkpointer.connection, "TRUNCATE").map_err(|error| self.room.judge(error))
+        checkpoint(&checkpointer.connection, "TRUNCATE").map(drop).map_err(|error| self.room.judge(error))
     }
 
     fn log_bytes(&self) -> u64 {
@@ -216,9 +251,17 @@ impl Synchronous {
     }
 }
 
-fn checkpoint(connection: &Connection, mode: &str) -> Result<(), StoreError> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?;
-    Ok(())
+impl Progress {
+    fn left(self) -> u64 {
+        self.frames.saturating_sub(self.moved)
+    }
+}
+
+fn checkpoint(connection: &Connection, mode: &str) -> Result<Progress, StoreError> {
+    // SQLite says -1 where there is no log yet.
+    let count = |row: &Row<'_>, at| row.get::<_, i64>(at).map(|frames| u64::try_from(frames).unwrap_or(0));
+    let read = |row: &Row<'_>| Ok(Progress { frames: count(row, 1)?, moved: count(row, 2)? });
+    Ok(connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], read)?)
 }
 
 /// SQLite gives its log and shared-memory files the mode of the file they belong to.
