@@ -3,6 +3,8 @@
 //! Kinds: `provision` (in the transaction that changes the device), `attempt` (every other outcome), and the
 //! audit kinds of operators. A detail is compact JSON with a version `"v"`.
 
+mod verify;
+
 use std::net::IpAddr;
 
 use domain::{DeviceKey, Origin, Provision, TenantId, Timestamp};
@@ -15,6 +17,8 @@ use crate::StoreError;
 use crate::error::storable;
 use crate::journal_chain::{self, Header, Link, SALT_BYTES, START, WHOLE};
 use crate::secrets::{Keys, fill_random};
+pub(crate) use verify::verify;
+pub use verify::{Fault, Verification, Wrong};
 
 /// The kind of an entry about a device that was given credentials.
 pub const PROVISION: &str = "provision";
@@ -27,10 +31,6 @@ const DETAIL_VERSION: u32 = 1;
 const NUMBER_BITS: u32 = 40;
 /// Most entries that one page looks at, however few it finds.
 const MOST_SCANNED: u32 = 10_000;
-/// Most entries that verification reads in one read transaction.
-const STRETCH: u32 = 2_000;
-/// Most faults that verification tells one by one.
-const MOST_FAULTS: usize = 1_000;
 
 /// An entry to be appended.
 #[derive(Clone, Debug)]
@@ -135,59 +135,6 @@ pub struct JournalPage {
     pub entries: Vec<JournalEntry>,
     /// Where to go on; `None` at the end.
     pub next: Option<Position>,
-}
-
-/// What a walk along all chains found.
-#[derive(Clone, Debug, Default)]
-pub struct Verification {
-    /// Entries that were looked at.
-    pub entries: u64,
-    /// Entries whose detail was erased; their chain holds all the same.
-    pub erased: u64,
-    /// The ends of the chains as they stand.
-    pub heads: Vec<Head>,
-    /// What is wrong, in the order of the journal; the first thousand.
-    pub faults: Vec<Fault>,
-}
-
-/// Something wrong with the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Where.
-    pub position: Position,
-    /// What.
-    pub wrong: Wrong,
-}
-
-/// What is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
-    /// The entry, or its place, is not what was written.
-    Changed,
-    /// Entries from here up to this number are not there.
-    Missing {
-        /// The last number that is missing.
-        until: u64,
-    },
-    /// The entry names a journal key that is not there.
-    KeyUnknown,
-    /// The chain ends before an entry that an exported head knows.
-    Cut,
-    /// The entry is not the one that an exported head knows.
-    Replaced,
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Position { writer, number } = self.position;
-        match self.wrong {
-            Wrong::Changed => write!(f, "writer {writer}, entry {number}: changed, or not in its place"),
-            Wrong::Missing { until } => write!(f, "writer {writer}, entries {number} to {until}: missing"),
-            Wrong::KeyUnknown => write!(f, "writer {writer}, entry {number}: its journal key is not there"),
-            Wrong::Cut => write!(f, "writer {writer}: cut off before entry {number}"),
-            Wrong::Replaced => write!(f, "writer {writer}, entry {number}: not the one that the head names"),
-        }
-    }
 }
 
 impl View<'_> {
@@ -402,124 +349,15 @@ pub(crate) fn heads(connection: &Connection) -> Result<Vec<Head>, StoreError> {
     writers(connection)?.into_iter().map(|writer| head(connection, writer)).collect()
 }
 
-/// Walks along all chains, in read transactions that are short however long the journal is.
-///
-/// `read` runs its argument in a read transaction.
-pub(crate) fn verify(
-    keys: &Keys,
-    known: &[Head],
-    read: impl Fn(&dyn Fn(&Connection) -> Result<Vec<Stored>, StoreError>) -> Result<Vec<Stored>, StoreError>,
-    writers: &[u64],
-) -> Result<Verification, StoreError> {
-    let mut verification = Verification::default();
-    for writer in writers {
-        let mut walk = Walk::new(*writer, keys, known);
-        loop {
-            let from = walk.at.packed();
-            let entries = read(&|connection| stretch(connection, from))?;
-            if entries.is_empty() {
-                break;
-            }
-            entries.iter().for_each(|entry| walk.step(entry, &mut verification));
-        }
-        walk.end(&mut verification);
-    }
-    let cut = known.iter().filter(|head| !writers.contains(&head.position.writer));
-    verification.faults.extend(cut.map(|head| Fault { position: head.position, wrong: Wrong::Cut }));
-    Ok(verification)
-}
-
-/// An entry as it is stored.
-pub(crate) struct Stored {
-    position: Position,
-    at: i64,
-    tenant: u64,
-    device: Option<u64>,
-    kind: String,
-    actor: String,
-    key_id: u32,
-    detail: Vec<u8>,
-    link: Vec<u8>,
-}
-
-/// The walk along one chain. After a fault it goes on from the link that is stored, so that one fault is
-/// told once.
-struct Walk<'a> {
-    keys: &'a Keys,
-    known: Vec<&'a Head>,
-    at: Position,
-    /// The link of the entry before; `None` where that is missing.
-    link: Option<Link>,
-}
-
-impl<'a> Walk<'a> {
-    fn new(writer: u64, keys: &'a Keys, known: &'a [Head]) -> Walk<'a> {
-        let known = known.iter().filter(|head| head.position.writer == writer).collect();
-        Walk { keys, known, at: Position { writer, number: 0 }, link: Some(START) }
-    }
-
-    fn step(&mut self, entry: &Stored, verification: &mut Verification) {
-        let expected = self.at.number + 1;
-        if entry.position.number > expected {
-            let position = Position { number: expected, ..self.at };
-            verification.tell(position, Wrong::Missing { until: entry.position.number - 1 });
-            self.link = None;
-        }
-        if let Some(wrong) = self.judge(entry) {
-            verification.tell(entry.position, wrong);
-        }
-        verification.entries += 1;
-        verification.erased += u64::from(entry.detail.first() == Some(&journal_chain::DIGEST));
-        self.link = entry.link.as_slice().try_into().ok();
-        self.at = entry.position;
-    }
-
-    fn judge(&self, entry: &Stored) -> Option<Wrong> {
-        let Some(key) = self.keys.journal_key(entry.key_id) else { return Some(Wrong::KeyUnknown) };
-        if let Some(previous) = &self.link {
-            let link = journal_chain::link(key, previous, &entry.header(), &entry.detail);
-            if !link.is_some_and(|link| journal_chain::same(&link, &entry.link)) {
-                return Some(Wrong::Changed);
-            }
-        }
-        let replaced = |head: &&&Head| head.position == entry.position && head.link != *entry.link;
-        self.known.iter().find(replaced).map(|_| Wrong::Replaced)
-    }
-
-    fn end(self, verification: &mut Verification) {
-        for head in self.known.iter().filter(|head| head.position > self.at) {
-            verification.tell(head.position, Wrong::Cut);
-        }
-        verification.heads.push(Head { position: self.at, link: self.link.unwrap_or(START) });
-    }
-}
-
-impl Verification {
-    fn tell(&mut self, position: Position, wrong: Wrong) {
-        if self.faults.len() < MOST_FAULTS {
-            self.faults.push(Fault { position, wrong });
-        }
-    }
-}
-
-impl Stored {
-    fn header(&self) -> Header<'_> {
-        Header {
-            writer: self.position.writer,
-            number: self.position.number,
-            at: self.at,
-            tenant: self.tenant,
-            device: self.device,
-            key_id: self.key_id,
-            kind: &self.kind,
-            actor: &self.actor,
-        }
-    }
-}
-
 /// Every writer that has a row or an entry.
 pub(crate) fn writers(connection: &Connection) -> Result<Vec<u64>, StoreError> {
-    let sql = "SELECT writer FROM journal_writers ORDER BY writer";
+    let sql = "WITH RECURSIVE found (writer) AS (
+                   SELECT min(position) >> 40 FROM journal
+                   UNION ALL
+                   SELECT (SELECT min(position) >> 40 FROM journal WHERE position >= (writer + 1) << 40)
+                   FROM found WHERE writer IS NOT NULL)
+               SELECT writer FROM found WHERE writer IS NOT NULL
+               UNION SELECT writer FROM journal_writers ORDER BY writer";
     let mut statement = connection.prepare_cached(sql)?;
     let writers = statement.query_map([], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))?;
     Ok(writers.collect::<Result<_, _>>()?)
@@ -557,29 +395,6 @@ fn insert(
         link,
     ])?;
     Ok(())
-}
-
-fn stretch(connection: &Connection, after: i64) -> Result<Vec<Stored>, StoreError> {
-    let sql = "SELECT position, at, tenant, device, kind, actor, key_id, detail, link FROM journal
-               WHERE position > ? AND position < ? ORDER BY position LIMIT ?";
-    let end = Position { writer: Position::unpack(after).writer + 1, number: 0 }.packed();
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map((after, end, STRETCH), read_stored)?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn read_stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    Ok(Stored {
-        position: Position::unpack(row.get(0)?),
-        at: row.get(1)?,
-        tenant: row.get::<_, i64>(2)?.cast_unsigned(),
-        device: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
-        kind: row.get(4)?,
-        actor: row.get(5)?,
-        key_id: row.get(6)?,
-        detail: row.get(7)?,
-        link: row.get(8)?,
-    })
 }
 
 fn wanted(query: &JournalQuery<'_>, row: &Row<'_>) -> Result<bool, StoreError> {

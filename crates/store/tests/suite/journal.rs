@@ -68,6 +68,8 @@ fn every_changed_column_is_found() {
         "actor = 'nobody'",
         "detail = CAST(replace(CAST(detail AS TEXT), 'device-2', 'device-9') AS BLOB)",
         "detail = x'01'",
+        "detail = 'a text'",
+        "link = 7, at = 'noon'",
     ] {
         let house = house();
         let changed =
@@ -91,6 +93,14 @@ fn a_missing_entry_is_found() {
     let house = house();
     house.tamper("main.db", "DELETE FROM journal WHERE position IN ((1 << 40) + 3, (1 << 40) + 4)");
     assert_eq!(faults(&house), [at(3, Wrong::Missing { until: 4 })]);
+}
+
+#[test]
+fn a_journal_whose_writer_was_struck_out_is_walked_all_the_same() {
+    let house = house();
+    house.tamper("main.db", "DELETE FROM journal_writers");
+    house.tamper("main.db", "UPDATE journal SET tenant = 2 WHERE position = (1 << 40) + 3");
+    assert_eq!(faults(&house), [at(3, Wrong::Changed)]);
 }
 
 #[test]
