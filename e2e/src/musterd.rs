@@ -52,6 +52,14 @@ impl Setup {
         Self::new(|_| Ok(Verb::Quickstart { options: options.map(str::to_owned).to_vec() }))
     }
 
+    /// `musterd quickstart` on a new folder, with a key and a secret that it makes itself.
+    ///
+    /// # Errors
+    /// If there is no room for the folder.
+    pub fn quickstart_at_random() -> Result<Self> {
+        Self::new(|_| Ok(Verb::Quickstart { options: Vec::new() }))
+    }
+
     /// `musterd serve` on a new folder; `config` is its file, without folder and addresses.
     ///
     /// # Errors

@@ -1,18 +1,20 @@
 //! The two Python programs of the ThingsBoard document, unchanged, against `musterd quickstart`.
 
-use std::fs;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::{env, fs, iter};
 
 use anyhow::{Context, Result, ensure};
 use e2e::PATIENCE;
+use e2e::device::{Group, Http, Mqtt};
 use e2e::muster::ended;
 use e2e::musterd::{Musterd, Setup};
 use e2e::python::{Program, Python};
 use e2e::settings::runs;
 use serde_json::json;
 use testkit::netns::NetworkNamespace;
-use testkit::process::{Process, Stream};
+use testkit::process::{Process, Stream, binary};
 use testkit::wait::eventually;
 
 /// The name that both programs have written in them.
@@ -107,4 +109,94 @@ impl Stand {
         let count = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
         count.with_context(|| format!("no count of values:\n{metrics}"))
     }
+}
+
+// === What quickstart prints ===
+
+#[test]
+fn every_line_that_quickstart_prints_works_as_printed() -> Result<()> {
+    let stand = Stand::new(Program::Http, Python::Requests)?;
+    let printed = stand.server.printed();
+    let lines: Vec<_> = printed.iter().filter(|line| is_a_command(line)).collect();
+    for program in PASTED {
+        ensure!(lines.iter().any(|line| line.starts_with(program)), "no {program} in:\n{printed:#?}");
+    }
+    for line in &lines {
+        works_as_printed(&stand.server, line)?;
+    }
+    let temperature = || stand.server.muster().ok()?.json(&["device", "telemetry", "demo-device-1"]).ok();
+    let seen = eventually("the pasted telemetry", PATIENCE, || temperature().filter(|told| told[0] != json!(null)))?;
+    ensure!(seen[0]["key"] == "temperature" && seen[0]["value"] == json!(25), "{seen}");
+    Ok(())
+}
+
+/// What the lines to paste begin with.
+const PASTED: [&str; 5] = ["curl ", "mosquitto_rr ", "python3 ", "mosquitto_pub ", "muster "];
+
+fn is_a_command(line: &str) -> bool {
+    PASTED.iter().any(|program| line.starts_with(program))
+}
+
+fn works_as_printed(server: &Musterd, line: &str) -> Result<()> {
+    let mut shell = server.setup().neighbour("sh");
+    shell.args(["-c", line]).env("PATH", path_with_our_programs()?);
+    let came = ended(&mut shell)?;
+    ensure!(came.code == 0, "{line}\nended with {came:?}");
+    if line.contains("provisionDeviceKey") {
+        ensure!(came.out.contains(r#""status":"SUCCESS""#), "{line}\nprinted {came:?}");
+    }
+    Ok(())
+}
+
+fn path_with_our_programs() -> Result<OsString> {
+    let muster = binary("muster")?;
+    let folder = muster.parent().context("a program lies in a folder")?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    Ok(env::join_paths(iter::once(folder.to_owned()).chain(env::split_paths(&path)))?)
+}
+
+#[test]
+fn a_second_start_on_the_same_folder_continues() -> Result<()> {
+    let setup = Setup::quickstart()?;
+    let server = setup.start()?;
+    let (printed, devices) = (server.printed(), server.muster()?.json(&["device", "list"])?);
+    let profiles = server.muster()?.json(&["profile", "list"])?;
+    server.stop()?;
+
+    let server = setup.start()?;
+    ensure!(server.printed() == printed, "{:#?}\nbefore:\n{printed:#?}", server.printed());
+    ensure!(server.muster()?.json(&["device", "list"])? == devices);
+    ensure!(server.muster()?.json(&["profile", "list"])? == profiles);
+    let token = secret_of(&printed, "access token")?;
+    let mut http = Http::open(server.address().http())?;
+    ensure!(http.telemetry(&token, &json!({"temperature": 26}))?.status == 200);
+    Ok(())
+}
+
+#[test]
+fn quickstart_without_words_makes_a_key_and_a_secret_that_work() -> Result<()> {
+    let server = Setup::quickstart_at_random()?.start()?;
+    let printed = server.printed();
+    let (key, secret) = (secret_of(&printed, "provision key")?, secret_of(&printed, "provision secret")?);
+    ensure!(key.len() >= 20 && secret.len() >= 20 && key != secret, "{printed:#?}");
+    let mut mqtt = Mqtt::open_to_provision(server.address().mqtt())?;
+    ensure!(mqtt.provision(&Group::new(&key, &secret).ask("pump-17"))?.is_granted());
+    Ok(())
+}
+
+#[test]
+fn quickstart_listens_on_both_loopback_families() -> Result<()> {
+    let server = Setup::quickstart()?.within(&Arc::new(NetworkNamespace::new()?)).start()?;
+    for host in ["127.0.0.1", "[::1]", "localhost"] {
+        let url = format!("http://{host}:8080/readyz");
+        let came = ended(server.setup().neighbour("curl").args(["--silent", "--fail", "--globoff", &url]))?;
+        ensure!(came.code == 0, "{host}: {came:?}");
+    }
+    Ok(())
+}
+
+/// What stands behind some words in what quickstart prints.
+fn secret_of(printed: &[String], words: &str) -> Result<String> {
+    let found = printed.iter().find_map(|line| line.trim().strip_prefix(words));
+    Ok(found.with_context(|| format!("no {words} in:\n{printed:#?}"))?.trim().to_owned())
 }

@@ -195,6 +195,27 @@ fn after_a_stop_nobody_is_said_to_listen() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() -> Result<()> {
+    let setup = Setup::quickstart()?.setting("LOG__FILTER", "trace");
+    let server = setup.launch(|command| {
+        *command = with_a_full_log(command);
+        Ok(())
+    })?;
+    server.wait_until_ready()?;
+    let mut http = Http::open(setup.address().http())?;
+    ensure!(http.provision(&Group::new(SEED_KEY, SEED_SECRET).ask("pump-17"))?.is_granted());
+    server.stop()
+}
+
+/// The same command with its standard error on a full disk.
+fn with_a_full_log(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"exec "$0" "$@" 2>/dev/full"#]).arg(command.get_program()).args(command.get_args());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell
+}
+
 // === Slow clients ===
 
 /// Only the named limit can end a connection within a test's patience.
