@@ -30,6 +30,7 @@ pub use hub::{Hub, NewSample};
 pub use ports::{Clock, Farewell, Ports, Sessions};
 pub use provisioner::Provisioner;
 pub use registry::Registry;
+pub use store::{Scope, StoreError, Value};
 pub use throttle::{BucketKey, Rate, Throttle};
 
 use batch::{Batcher, Job};

@@ -5,8 +5,8 @@ use axum::extract::OriginalUri;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::Kind;
+use engine::StoreError;
 use engine::registry::{AuthenticationRefusal, RegistryError};
-use store::StoreError;
 use wire::admin::{PROBLEM_CONTENT_TYPE, Problem};
 
 /// A no, on its way to the operator.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use domain::Timestamp;
 use engine::{Connected, NewSample};
-use store::{Scope, Value};
+use engine::{Scope, Value};
 use wire::mqtt::{Publish, Qos, ReasonCode};
 use wire::thingsboard::telemetry::TelemetryError;
 use wire::thingsboard::topic::{self, DeviceTopic};

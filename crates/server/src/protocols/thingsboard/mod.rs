@@ -58,3 +58,15 @@ impl Protocol for ThingsBoard {
         Box::pin(std::future::ready(login::claim(connect, origin, self.settings, faces)))
     }
 }
+
+/// What a device is told of a refusal, for the manual.
+#[cfg(test)]
+pub(super) fn refused_in_words(refusal: domain::Refusal) -> String {
+    match refuse::provision(refusal, true) {
+        refuse::Refusing::Answer(wire::thingsboard::ProvisionResponse::Failure { error_msg }) => {
+            format!("`FAILURE`, {error_msg}")
+        }
+        refuse::Refusing::Answer(_) => "`NOT_FOUND`".to_owned(),
+        refuse::Refusing::Later | refuse::Refusing::TooMany => "temporary".to_owned(),
+    }
+}

@@ -1,0 +1,58 @@
+//! The table of refusals in the manual, made from the code and compared with it.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use domain::{Kind, Refusal};
+
+use super::thingsboard;
+
+const HEAD: &str = "\
+# Refusals
+
+Every \"no\" that Muster says to a device has a code that does not change. It stands in the journal
+(`muster attempts`), in the metrics and in `muster explain`. This page is made from the code by
+`cargo xtask refusals`; a test fails where the two differ.
+
+What a device sees is less, and depends on its protocol: who has proven nothing learns nothing.
+`temporary` is the protocol's way of asking it to try again: over HTTP 503 with `Retry-After` (429 for
+`too-many-attempts`), over MQTT the end of the connection, in MQTT 5 behind a PUBACK with 0x83 (0x97).
+
+| Code | Kind | What happened | What to try | ThingsBoard's provisioning answers |
+|---|---|---|---|---|
+";
+
+#[test]
+fn the_manual_lists_every_refusal_as_it_is() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/refusals.md");
+    let made = table();
+    if std::env::var_os("MUSTER_WRITE_DOCS").is_some() {
+        std::fs::write(&page, &made).unwrap();
+    }
+    let written = std::fs::read_to_string(&page).unwrap_or_default();
+    assert!(written == made, "docs/reference/refusals.md is not what the code says: cargo xtask refusals");
+}
+
+fn table() -> String {
+    let mut page = HEAD.to_owned();
+    for refusal in Refusal::ALL {
+        let (code, kind, sentence, hint) =
+            (refusal.code(), kind(*refusal), refusal.sentence(), refusal.hint());
+        let told = thingsboard::refused_in_words(*refusal);
+        writeln!(page, "| `{code}` | {kind} | {sentence} | {hint} | {told} |").unwrap();
+    }
+    page
+}
+
+fn kind(refusal: Refusal) -> &'static str {
+    match refusal.kind() {
+        Kind::Malformed => "malformed",
+        Kind::Unproven => "unproven",
+        Kind::Forbidden => "forbidden",
+        Kind::NotFound => "not found",
+        Kind::Conflict => "conflict",
+        Kind::TooMany => "too many",
+        Kind::Unavailable => "unavailable",
+        Kind::Internal => "internal",
+    }
+}

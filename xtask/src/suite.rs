@@ -1,0 +1,67 @@
+//! The whole suite, in the order in which failures are cheapest.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::cache;
+use crate::run::{cargo, program};
+
+/// Seconds for each fuzz target.
+const FUZZ_SECONDS: u64 = 20;
+
+/// Installs what the tests need and runs everything.
+pub(crate) fn all() -> Result<()> {
+    let begun = Instant::now();
+    install()?;
+    cargo(&["fmt", "--all", "--check"]).run()?;
+    crate::tidy::check()?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]).run()?;
+    cargo(&["test", "--workspace", "--exclude", "e2e", "--locked"]).env("CARGO_INCREMENTAL", "0").run()?;
+    programs()?;
+    end_to_end(&[]).run()?;
+    crate::fuzz::all(FUZZ_SECONDS)?;
+    println!("\neverything passed in {:.0} s", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Builds the programs as they are shipped, and the one that the crash tests cut off.
+pub(crate) fn programs() -> Result<()> {
+    cargo(&["build", "--release", "--locked", "--package", "server", "--package", "cli"]).run()?;
+    let writer = ["--package", "store", "--features", "test-durability", "--example", "crash_writer"];
+    cargo(&["build", "--release", "--locked"]).args(&writer).run()
+}
+
+/// The end-to-end tests with one of these words in their names; all without a word.
+pub(crate) fn e2e(names: &[&str]) -> Result<()> {
+    install()?;
+    programs()?;
+    end_to_end(names).run()
+}
+
+/// Kills, power cuts and full disks, so many of each.
+pub(crate) fn crash(runs: u32) -> Result<()> {
+    install()?;
+    programs()?;
+    end_to_end(&["crash"]).env("MUSTER_CRASH_RUNS", runs.to_string()).run()
+}
+
+/// Writes the table of refusals that a test compares with the code.
+pub(crate) fn write_refusals() -> Result<()> {
+    cargo(&["test", "--locked", "--package", "server", "--lib", "refusals"])
+        .env("MUSTER_WRITE_DOCS", "1")
+        .run()
+}
+
+fn install() -> Result<()> {
+    program("sh", &["e2e/install"]).env("MUSTER_CACHE", cache::folder()).run()
+}
+
+/// The end-to-end tests; one after the other, because each wants the machine for itself.
+fn end_to_end(names: &[&str]) -> crate::run::Run {
+    cargo(&["test", "--locked", "--package", "e2e", "--"])
+        .args(names)
+        .args(&["--test-threads=1"])
+        .env("MUSTER_BIN_DIR", cache::any_target().join("release"))
+        .env("MUSTER_CACHE", cache::folder())
+}

@@ -1,0 +1,41 @@
+//! What stands in the manual.
+
+use std::path::Path;
+
+use super::Tree;
+
+/// Every wire that devices speak has a page, by the name of its module.
+pub(super) fn protocols(tree: &Tree) -> Vec<String> {
+    let Some(list) = tree.file("crates/server/src/protocols/mod.rs") else {
+        return vec!["the list of protocols is not there".into()];
+    };
+    let modules = list.text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    modules
+        .map(|module| format!("docs/protocols/{}.md", module.replace('_', "-")))
+        .filter(|page| tree.file(page).is_none())
+        .map(|page| format!("{page} is missing"))
+        .collect()
+}
+
+/// A link in a document to a file of ours leads to one that is there.
+pub(super) fn links(tree: &Tree) -> Vec<String> {
+    let documents = tree.files.iter().filter(|file| file.has_ending("md"));
+    documents
+        .flat_map(|document| {
+            let folder = document.path.parent().unwrap_or(Path::new(""));
+            let broken = move |link: &&str| !crate::root().join(folder).join(link).exists();
+            linked(&document.text)
+                .filter(broken)
+                .map(|link| format!("{}: {link}", document.path.display()))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The files that `[text](file)` names.
+fn linked(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split([')', '#']).next())
+        .filter(|link| !link.is_empty() && !link.contains("://"))
+}
