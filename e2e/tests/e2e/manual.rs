@@ -1,0 +1,43 @@
+//! What the manual shows as a shell's lines works as it is written.
+
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::{env, fs};
+
+use anyhow::{Context, Result, ensure};
+use e2e::muster::ended;
+use e2e::musterd::Setup;
+use testkit::netns::NetworkNamespace;
+use testkit::process::binary;
+
+#[test]
+fn every_example_of_the_page_on_thingsboard_runs() -> Result<()> {
+    let page = fs::read_to_string(e2e::own("../docs/protocols/thingsboard.md"))?;
+    let examples = examples(&page);
+    ensure!(examples.len() == 3, "the page has {} examples", examples.len());
+    let server = Setup::quickstart()?.within(&Arc::new(NetworkNamespace::new()?)).start()?;
+    let home = server.setup().home();
+    symlink(server.setup().folder(), home.join("muster-data"))?;
+    let mut printed = String::new();
+    for example in examples {
+        let mut shell = server.setup().neighbour("sh");
+        shell.current_dir(home).env("PATH", path_to_our_programs()?).args(["-e", "-c", example]);
+        let ended = ended(&mut shell)?;
+        ensure!(ended.code == 0, "{example}\nended with {}: {}", ended.code, ended.err);
+        printed += &ended.out;
+    }
+    for shown in ["SUCCESS", "SN-001", "SN-002", "25", "26"] {
+        ensure!(printed.contains(shown), "{shown} is not among what the examples print:\n{printed}");
+    }
+    Ok(())
+}
+
+/// The blocks marked `sh`.
+fn examples(page: &str) -> Vec<&str> {
+    page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+fn path_to_our_programs() -> Result<String> {
+    let folder = binary("muster")?.parent().context("a program is in a folder")?.to_owned();
+    Ok(format!("{}:{}", folder.display(), env::var("PATH").unwrap_or_default()))
+}
