@@ -84,7 +84,9 @@ impl Answer {
         matches!(self, Self::Granted { .. })
     }
 
-    fn read(bytes: &[u8]) -> Self {
+    /// What the bytes of an answer say.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Self {
         Self::parse(bytes).unwrap_or_else(|| Self::Odd(String::from_utf8_lossy(bytes).into_owned()))
     }
 
@@ -92,9 +94,10 @@ impl Answer {
         let said: Value = serde_json::from_slice(bytes).ok()?;
         let word = |key: &str| said[key].as_str().map(str::to_owned);
         match word("status")?.as_str() {
-            "SUCCESS" => {
-                Some(Self::Granted { kind: word("credentialsType")?, value: said["credentialsValue"].clone() })
-            }
+            "SUCCESS" => Some(Self::Granted {
+                kind: word("credentialsType")?,
+                value: said["credentialsValue"].clone(),
+            }),
             status => Some(Self::Refused { status: status.to_owned(), why: word("errorMsg")? }),
         }
     }

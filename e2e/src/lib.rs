@@ -10,6 +10,8 @@
 //! | [`history`] | every value in the telemetry file, counted past the server |
 //! | [`python`] | unmodified clients, and the programs of the ThingsBoard document |
 //! | [`https`] | an HTTPS client that says which certificate it was shown |
+//! | [`search`] | looking for secrets in whatever they could have leaked into |
+//! | [`mqtt`] | MQTT packets, for what no device does |
 //! | [`settings`] | how often and from which seed a test runs |
 //!
 //! Nothing here links the server: a test sees only what a user would see.
@@ -19,11 +21,12 @@ pub mod device;
 pub mod fleet;
 pub mod history;
 pub mod https;
-mod mqtt;
+pub mod mqtt;
 pub mod muster;
 pub mod musterd;
 pub mod operator;
 pub mod python;
+pub mod search;
 pub mod settings;
 
 use std::path::{Path, PathBuf};

@@ -15,7 +15,8 @@ pub struct Connect<'a> {
 }
 
 /// CONNECT with a clean session and a keep-alive of 60 s.
-pub(crate) fn connect(connect: &Connect<'_>) -> Vec<u8> {
+#[must_use]
+pub fn connect(connect: &Connect<'_>) -> Vec<u8> {
     let mut body = text("MQTT");
     let flags = 2 | u8::from(connect.user_name.is_some()) << 7 | u8::from(connect.password.is_some()) << 6;
     body.extend([if connect.five { 5 } else { 4 }, flags, 0, 60]);
@@ -28,7 +29,8 @@ pub(crate) fn connect(connect: &Connect<'_>) -> Vec<u8> {
 }
 
 /// SUBSCRIBE with packet id 1, one filter, QoS 1.
-pub(crate) fn subscribe(filter: &str, five: bool) -> Vec<u8> {
+#[must_use]
+pub fn subscribe(filter: &str, five: bool) -> Vec<u8> {
     let mut body = vec![0, 1];
     body.extend(five.then_some(0));
     body.extend(text(filter));
@@ -37,7 +39,8 @@ pub(crate) fn subscribe(filter: &str, five: bool) -> Vec<u8> {
 }
 
 /// PUBLISH, QoS 1 where it has a packet id, else QoS 0.
-pub(crate) fn publish(topic: &str, id: Option<u16>, payload: &[u8], five: bool) -> Vec<u8> {
+#[must_use]
+pub fn publish(topic: &str, id: Option<u16>, payload: &[u8], five: bool) -> Vec<u8> {
     let mut body = text(topic);
     body.extend(id.into_iter().flat_map(u16::to_be_bytes));
     body.extend(five.then_some(0));
@@ -46,7 +49,8 @@ pub(crate) fn publish(topic: &str, id: Option<u16>, payload: &[u8], five: bool) 
 }
 
 /// The payload of a PUBLISH on a topic; `None` for any other packet.
-pub(crate) fn payload<'a>(packet: &'a [u8], topic: &str, five: bool) -> Option<&'a [u8]> {
+#[must_use]
+pub fn payload<'a>(packet: &'a [u8], topic: &str, five: bool) -> Option<&'a [u8]> {
     let first = *packet.first()?;
     let header = 1 + packet.iter().skip(1).position(|byte| byte & 0x80 == 0)? + 1;
     let body = (first >> 4 == 3).then(|| packet.get(header..))??;

@@ -1,9 +1,10 @@
 //! The operator's program.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::{env, iter};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -106,4 +107,15 @@ pub fn ended(command: &mut Command) -> Result<Ended> {
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
+}
+
+/// A search path on which our programs come first, for lines that are pasted into a shell.
+///
+/// # Errors
+/// If they were not built.
+pub fn search_path() -> Result<OsString> {
+    let muster = binary("muster")?;
+    let folder = muster.parent().context("a program lies in a folder")?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    Ok(env::join_paths(iter::once(folder.to_owned()).chain(env::split_paths(&path)))?)
 }

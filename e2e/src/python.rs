@@ -73,7 +73,8 @@ impl Program {
     /// If the document is there and the program is not in it.
     #[expect(clippy::print_stderr, reason = "whoever reads the test's output has to know what was run")]
     pub fn text(self) -> Result<String> {
-        let folder = env::var_os("MUSTER_SEEDS").map_or_else(|| crate::own("../../shared/seeds"), PathBuf::from);
+        let folder =
+            env::var_os("MUSTER_SEEDS").map_or_else(|| crate::own("../../shared/seeds"), PathBuf::from);
         let document = folder.join(DOCUMENT);
         if document.exists() {
             let document = fs::read_to_string(&document)?;
@@ -110,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_program_is_cut_out_between_its_fences() {
-        let document = "### Python MQTT Example\n```python\nm()\n```\n### Python HTTP Example\n\n```python\nh()\n```\n";
+        let document =
+            "### Python MQTT Example\n```python\nm()\n```\n### Python HTTP Example\n\n```python\nh()\n```\n";
         assert_eq!(Program::Mqtt.cut(document).as_deref(), Some("m()\n"));
         assert_eq!(Program::Http.cut(document).as_deref(), Some("h()\n"));
         assert_eq!(Program::Http.cut("### Python HTTP Example"), None);

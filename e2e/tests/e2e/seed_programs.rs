@@ -1,20 +1,19 @@
 //! The two Python programs of the ThingsBoard document, unchanged, against `musterd quickstart`.
 
-use std::ffi::OsString;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::{env, fs, iter};
 
 use anyhow::{Context, Result, ensure};
 use e2e::PATIENCE;
 use e2e::device::{Group, Http, Mqtt};
-use e2e::muster::ended;
+use e2e::muster::{ended, search_path};
 use e2e::musterd::{Musterd, Setup};
 use e2e::python::{Program, Python};
 use e2e::settings::runs;
 use serde_json::json;
 use testkit::netns::NetworkNamespace;
-use testkit::process::{Process, Stream, binary};
+use testkit::process::{Process, Stream};
 use testkit::wait::eventually;
 
 /// The name that both programs have written in them.
@@ -125,7 +124,8 @@ fn every_line_that_quickstart_prints_works_as_printed() -> Result<()> {
         works_as_printed(&stand.server, line)?;
     }
     let temperature = || stand.server.muster().ok()?.json(&["device", "telemetry", "demo-device-1"]).ok();
-    let seen = eventually("the pasted telemetry", PATIENCE, || temperature().filter(|told| told[0] != json!(null)))?;
+    let seen =
+        eventually("the pasted telemetry", PATIENCE, || temperature().filter(|told| told[0] != json!(null)))?;
     ensure!(seen[0]["key"] == "temperature" && seen[0]["value"] == json!(25), "{seen}");
     Ok(())
 }
@@ -139,20 +139,13 @@ fn is_a_command(line: &str) -> bool {
 
 fn works_as_printed(server: &Musterd, line: &str) -> Result<()> {
     let mut shell = server.setup().neighbour("sh");
-    shell.args(["-c", line]).env("PATH", path_with_our_programs()?);
+    shell.args(["-c", line]).env("PATH", search_path()?);
     let came = ended(&mut shell)?;
     ensure!(came.code == 0, "{line}\nended with {came:?}");
     if line.contains("provisionDeviceKey") {
         ensure!(came.out.contains(r#""status":"SUCCESS""#), "{line}\nprinted {came:?}");
     }
     Ok(())
-}
-
-fn path_with_our_programs() -> Result<OsString> {
-    let muster = binary("muster")?;
-    let folder = muster.parent().context("a program lies in a folder")?;
-    let path = env::var_os("PATH").unwrap_or_default();
-    Ok(env::join_paths(iter::once(folder.to_owned()).chain(env::split_paths(&path)))?)
 }
 
 #[test]

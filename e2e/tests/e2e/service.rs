@@ -257,7 +257,8 @@ fn a_slow_body_is_cut_at_its_limit() -> Result<()> {
     let server = Musterd::serve(&patient("http.body_timeout_s"))?;
     let mut kept = Http::open(server.address().http())?;
     still_answers(&mut kept)?;
-    let head = b"POST /api/v1/provision HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{\"deviceName\":\"";
+    let head =
+        b"POST /api/v1/provision HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{\"deviceName\":\"";
     is_cut(server.address().http(), head, b'x')?;
     still_answers(&mut kept)
 }

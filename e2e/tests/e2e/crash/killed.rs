@@ -84,7 +84,16 @@ fn simulate(server: &Musterd, wire: &str, seed: u64, acknowledged: &Path) -> Res
     let address = server.address();
     let target = if wire == "thingsboard-http" { address.http() } else { address.mqtt() };
     let mut command = Command::new(binary("muster")?);
-    command.args(["simulate", "--wire", wire, "--devices", "1000000", "--connections", "16", "--telemetry=3"]);
+    command.args([
+        "simulate",
+        "--wire",
+        wire,
+        "--devices",
+        "1000000",
+        "--connections",
+        "16",
+        "--telemetry=3",
+    ]);
     command.args(["--provision-key", SEED_KEY, "--provision-secret", SEED_SECRET]);
     command.args(["--target", &target.to_string(), "--seed", &seed.to_string()]);
     command.arg("--acknowledged").arg(acknowledged);
