@@ -11,6 +11,8 @@ use crate::provisioner::Shared;
 
 /// How long an attempt may wait for the journal.
 const PERIOD: Duration = Duration::from_millis(500);
+/// Most attempts that are journalled in one transaction: devices that are let in wait for it.
+const MOST_TOGETHER: usize = 256;
 
 /// Journals attempts until `stop` is closed, then the last of them.
 pub(crate) fn journal_attempts(shared: &Arc<Shared>, stop: &Receiver<()>) {
@@ -31,14 +33,16 @@ pub(crate) fn maintain(shared: &Arc<Shared>, stop: &Receiver<()>) {
     }
 }
 
-fn append(shared: &Shared, attempts: Vec<Counted>) {
-    if attempts.is_empty() {
-        return;
-    }
-    let entries: Vec<NewEntry> = attempts.iter().map(entry).collect();
-    if let Err(error) = shared.store.append(&entries, shared.clock.now()) {
-        tracing::warn!(%error, attempts = attempts.len(), "attempts wait for the journal");
-        shared.attempts.restore(attempts);
+fn append(shared: &Shared, mut attempts: Vec<Counted>) {
+    while !attempts.is_empty() {
+        let later = attempts.split_off(attempts.len().min(MOST_TOGETHER));
+        let entries: Vec<NewEntry> = attempts.iter().map(entry).collect();
+        if let Err(error) = shared.store.append(&entries, shared.clock.now()) {
+            attempts.extend(later);
+            tracing::warn!(%error, attempts = attempts.len(), "attempts wait for the journal");
+            return shared.attempts.restore(attempts);
+        }
+        attempts = later;
     }
 }
 
