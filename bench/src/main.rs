@@ -12,6 +12,10 @@ fn main() -> Result<()> {
     if arguments.peek().is_some_and(|argument| argument == "echo") {
         return echo::serve();
     }
+    if arguments.peek().is_some_and(|argument| argument == "--help") {
+        help();
+        return Ok(());
+    }
     let asked = Asked::parse(arguments)?;
     std::fs::create_dir_all(&asked.folder)?;
     disk::file_system(&asked.folder)?;
@@ -22,6 +26,16 @@ fn main() -> Result<()> {
     }
     bench.report.end();
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "this is the program's output")]
+fn help() {
+    println!("cargo xtask bench [NAME...] [--quick] [--dir DIR]\n");
+    for measurement in ALL {
+        println!("  {:<14} {}", measurement.name, measurement.what);
+    }
+    println!("\n  --quick        short times and small numbers: shows only that everything works");
+    println!("  --dir DIR      where the data lies; a file system in memory is refused");
 }
 
 /// What was asked for on the command line.

@@ -201,7 +201,9 @@ mod tests {
         {
             assert_eq!(secret().allows_name(name), allowed, "{name:?}");
         }
-        assert!(NamePattern::parse("(").is_err());
+        for bad in ["(", ")", "a)|(?:b"] {
+            assert!(NamePattern::parse(bad).is_err(), "{bad}");
+        }
         assert!(NamePattern::parse(r"(a)\1").is_err());
     }
 }

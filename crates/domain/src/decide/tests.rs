@@ -140,6 +140,30 @@ fn a_device_of_another_profile_is_none_of_ours() {
 }
 
 #[test]
+fn a_device_whose_own_credentials_were_ignored_is_told_the_same_again() {
+    let keeping = Profile {
+        strategy: Strategy::CheckPreProvisioned,
+        reprovision: Reprovision::ReturnExisting,
+        pre_provisioned_credentials: PreProvisionedCredentials::Keep,
+        ..profile()
+    };
+    let own = || Wish::token(crate::Secret::new("mine"), &Glass);
+    let decide_again = |profile: &Profile, device| {
+        decide(&attested(profile.clone(), Some("pump-1"), own()), &facts(Some(device)), NOW, &mut Dice(1))
+    };
+    let Decision::Provision(claimed) = decide_again(&keeping, device(DeviceState::Expected)) else {
+        panic!("an expected device is let in")
+    };
+    let Decision::Unchanged(promise) = decide_again(&keeping, claimed.device) else {
+        panic!("an equal request within the window is told the same again")
+    };
+    assert_eq!(promise.generation, claimed.generation);
+    assert!(promise.chosen.is_none());
+    let creating = Profile { strategy: Strategy::CreateNew, ..keeping };
+    assert_eq!(word(&decide_again(&creating, device(DeviceState::Provisioned))), "device-exists");
+}
+
+#[test]
 fn the_same_is_told_again_only_within_the_redelivery_window_and_only_to_an_equal_request() {
     let again = Profile { reprovision: Reprovision::ReturnExisting, ..profile() };
     let late = DeviceRecord { state_since: Timestamp(NOW.0 - 1000), ..device(DeviceState::Provisioned) };

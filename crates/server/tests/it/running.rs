@@ -75,7 +75,13 @@ impl Running {
         self.profile_with(name, key, secret, |_| {});
     }
 
-    pub(crate) fn profile_with(&self, name: &str, key: &str, secret: &str, change: impl FnOnce(&mut NewProfile)) {
+    pub(crate) fn profile_with(
+        &self,
+        name: &str,
+        key: &str,
+        secret: &str,
+        change: impl FnOnce(&mut NewProfile),
+    ) {
         let mut wanted = NewProfile {
             name: name.into(),
             strategy: Strategy::CreateNew,
