@@ -1,7 +1,8 @@
 //! How soon a server with a full registry works, and how much memory a full listing takes.
 
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let musterd = setup.launch(|_| Ok(()))?;
     first_device(&musterd)?;
     let first = began.elapsed().as_secs_f64();
-    let listed = list_all(&musterd)?;
+    let listed = list_all(bench, &musterd)?;
     let memory = peak_memory_mb(musterd.process().id())?;
     let report = &mut bench.report;
     report.add("from the start to the first device provisioned", first, "s", Bar::AtMost(2.0));
@@ -54,10 +55,17 @@ fn is_provisioned(address: SocketAddr) -> bool {
     reply.is_ok_and(|reply| reply.text().contains(r#""SUCCESS""#))
 }
 
-fn list_all(musterd: &Musterd) -> Result<Duration> {
+/// Lists all devices into a file, and looks whether they are all in it.
+fn list_all(bench: &Bench, musterd: &Musterd) -> Result<Duration> {
+    let path = bench.folder.join("listing.json");
     let began = Instant::now();
     let mut list = musterd.muster()?.command(["-o", "json", "device", "list"]);
-    let status = list.stdout(Stdio::null()).status()?;
+    let status = list.stdout(File::create(&path)?).status()?;
+    let took = began.elapsed();
     ensure!(status.success(), "muster device list ended with {status}");
-    Ok(began.elapsed())
+    let named = BufReader::new(File::open(&path)?).split(b'"').map_while(Result::ok);
+    let devices = named.filter(|part| part.starts_with(b"d-")).count() as u64;
+    fs::remove_file(path)?;
+    ensure!(devices > fleet::size(bench), "only {devices} devices were listed");
+    Ok(took)
 }
