@@ -6,8 +6,10 @@
 use std::net::IpAddr;
 
 use crate::name::Name;
+use crate::profile::PreProvisionedCredentials;
 use crate::{
-    DeviceRecord, DeviceState, GroupSecret, Profile, Refusal, Reprovision, Strategy, Timestamp, Wish,
+    Credential, DeviceRecord, DeviceState, GroupSecret, Profile, Refusal, Reprovision, Strategy, Timestamp,
+    Wish,
 };
 
 /// What the checks look at. A part that is `None` is not known, and what depends on it is not judged.
@@ -82,7 +84,15 @@ impl Inquiry<'_> {
     /// Whether an equal request may be told the same again.
     pub fn within_redelivery(&self, device: &DeviceRecord) -> bool {
         let equal = self.wish.is_none_or(|wish| device.credential.answers(wish));
-        equal && self.now.since_ms(device.state_since) < self.profile.redelivery_window_ms
+        (equal || self.was_ignored(device))
+            && self.now.since_ms(device.state_since) < self.profile.redelivery_window_ms
+    }
+
+    /// Whether what an expected device brought of its own has been ignored, and so counts for nothing now.
+    fn was_ignored(&self, device: &DeviceRecord) -> bool {
+        self.profile.strategy == Strategy::CheckPreProvisioned
+            && self.profile.pre_provisioned_credentials == PreProvisionedCredentials::Keep
+            && matches!(device.credential, Credential::Derived(_))
     }
 
     fn is_provisioned(&self) -> bool {

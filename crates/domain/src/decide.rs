@@ -201,10 +201,13 @@ fn again(
     Ok(record(attested, changed, generation, Some(device.version), deed, wish))
 }
 
-/// The same again. Admission has compared the wish with what the device holds.
+/// The same again. Admission has compared the wish with what the device holds; a wish that was ignored then
+/// is ignored now.
 fn redeliver(attested: &Attested, device: &DeviceRecord) -> Result<Decision, Refusal> {
     let generation = device.credential.generation().ok_or(Refusal::Internal)?;
-    Ok(Decision::Unchanged(promise(device, generation, attested.wish().chosen())))
+    let server_made = matches!(device.credential, Credential::Derived(_));
+    let chosen = attested.wish().chosen().filter(|_| !server_made);
+    Ok(Decision::Unchanged(promise(device, generation, chosen)))
 }
 
 fn promise(device: &DeviceRecord, generation: Generation, chosen: Option<Held>) -> Promise {

@@ -146,7 +146,10 @@ impl NamePattern {
         if text.chars().count() > MAX_PATTERN_CHARS {
             return Err(format!("the pattern is longer than {MAX_PATTERN_CHARS} characters"));
         }
-        let regex = Regex::new(&format!("^(?:{text})$")).map_err(|error| error.to_string())?;
+        // By itself first: `a)|(?:b` would close our group and match parts of names.
+        let regex = Regex::new(text)
+            .and_then(|_| Regex::new(&format!("^(?:{text})$")))
+            .map_err(|error| error.to_string())?;
         Ok(NamePattern { text: text.to_owned(), regex })
     }
 
