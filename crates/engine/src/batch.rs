@@ -1,8 +1,9 @@
 //! Waiting requests become one read, many decisions, one write.
 //!
 //! One thread decides for everyone, so what it reads it need not lock. Of several requests for one name the
-//! first goes on; the others are decided again in the next batch, against the facts after its commit. So is
-//! who lost a race against another server: it joins the next batch and never makes one of its own.
+//! first goes on. Where it changes nothing the others are decided against the same facts; else in the next
+//! batch, against the facts after its commit. So is who lost a race against another server: it joins the
+//! next batch and never makes one of its own.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -43,6 +44,9 @@ pub(crate) struct Batcher {
     keys: Range<u64>,
     patience_ms: u64,
 }
+
+/// Facts that stand after a decision, by name and by the secret whose uses are among them.
+type Standing = HashMap<(TenantId, String, Option<SecretId>), Facts>;
 
 /// A decision that waits for its record.
 struct Ready {
@@ -85,15 +89,16 @@ impl Batcher {
     fn batch(&mut self, waiting: Vec<Job>) -> Vec<Job> {
         let now = self.shared.clock.now();
         self.shared.metrics.batch(waiting.len());
-        let (jobs, mut again) = self.one_for_each_name(waiting, now);
+        let (jobs, others) = self.one_for_each_name(waiting, now);
         let facts = match self.facts(&jobs) {
             Ok(facts) => facts,
             Err(error) => {
                 self.refuse_all(jobs, &error);
-                return again;
+                return others;
             }
         };
-        let ready = self.decide_all(jobs, facts, now);
+        let (mut ready, standing) = self.decide_all(jobs, facts, now);
+        let mut again = self.decide_others(others, standing, &mut ready, now);
         self.record(ready, now, &mut again);
         again
     }
@@ -146,18 +151,54 @@ impl Batcher {
         self.keys.next().map(DeviceKey).ok_or_else(|| StoreError::Unavailable("no device key is left".into()))
     }
 
-    /// Answers what needs no record and returns what does.
-    fn decide_all(&mut self, jobs: Vec<Job>, facts: Vec<Facts>, now: Timestamp) -> Vec<Ready> {
+    /// Answers what needs no record; returns what does, and the facts that stand because nothing is written.
+    fn decide_all(&mut self, jobs: Vec<Job>, facts: Vec<Facts>, now: Timestamp) -> (Vec<Ready>, Standing) {
         let mut ready = Vec::with_capacity(jobs.len());
+        let mut standing = Standing::new();
         for (job, facts) in jobs.into_iter().zip(facts) {
-            match decide(&job.attested, &facts, now, &mut *self.entropy) {
-                Decision::Provision(provision) => ready.push(Ready { job, provision }),
-                Decision::Unchanged(promise) => self.unchanged(job, promise),
-                Decision::Needs(question) => match question {},
-                Decision::Refused(refusal) => self.refuse(job, refusal),
+            let key = job.standing_key();
+            match (self.decide_one(job, &facts, now), key) {
+                (Some(decided), _) => ready.push(decided),
+                (None, Some(key)) => drop(standing.insert(key, facts)),
+                (None, None) => {}
             }
         }
-        ready
+        (ready, standing)
+    }
+
+    /// Many requests for a name that is taken must not fill batch after batch: they are decided at once.
+    /// Returns who has to wait for a record.
+    fn decide_others(
+        &mut self,
+        others: Vec<Job>,
+        mut standing: Standing,
+        ready: &mut Vec<Ready>,
+        now: Timestamp,
+    ) -> Vec<Job> {
+        let mut again = Vec::new();
+        for job in others {
+            let Some((key, facts)) = job.standing_key().and_then(|key| standing.remove_entry(&key)) else {
+                again.push(job);
+                continue;
+            };
+            match self.decide_one(job, &facts, now) {
+                // What stood for this name is taken out: the others come again after the record.
+                Some(decided) => ready.push(decided),
+                None => drop(standing.insert(key, facts)),
+            }
+        }
+        again
+    }
+
+    /// Answers a request that needs no record; returns one that does.
+    fn decide_one(&mut self, job: Job, facts: &Facts, now: Timestamp) -> Option<Ready> {
+        match decide(&job.attested, facts, now, &mut *self.entropy) {
+            Decision::Provision(provision) => return Some(Ready { job, provision }),
+            Decision::Unchanged(promise) => self.unchanged(job, promise),
+            Decision::Needs(question) => match question {},
+            Decision::Refused(refusal) => self.refuse(job, refusal),
+        }
+        None
     }
 
     /// One transaction, one sync for all; then everyone is answered.
@@ -210,6 +251,7 @@ impl Batcher {
     /// The profile is not what it was: the same evidence is judged by the new one.
     fn renewed(&self, job: Job) -> Option<Job> {
         self.shared.profiles.clear();
+        let attempt = self.attempt(&job, None, Refusal::ProfileUnknown.code());
         let Job { attested, reply, asked_at } = job;
         let renewed = self
             .shared
@@ -220,6 +262,7 @@ impl Batcher {
         match renewed {
             Ok(attested) => Some(Job { attested, reply, asked_at }),
             Err(refusal) => {
+                self.shared.attempts.note(Attempt { outcome: refusal.code(), ..attempt });
                 // Nobody listens any more where the send fails; the refusal then concerns nobody.
                 let _ = reply.send(Outcome::Refused(refusal));
                 None
@@ -252,8 +295,12 @@ impl Batcher {
     }
 
     fn note(&self, job: &Job, device: Option<DeviceKey>, outcome: &'static str) {
+        self.shared.attempts.note(self.attempt(job, device, outcome));
+    }
+
+    fn attempt(&self, job: &Job, device: Option<DeviceKey>, outcome: &'static str) -> Attempt {
         let attested = &job.attested;
-        self.shared.attempts.note(Attempt {
+        Attempt {
             at: self.shared.clock.now(),
             tenant: Some(attested.profile().tenant),
             device,
@@ -263,7 +310,7 @@ impl Batcher {
             registration_id: attested.name().map(|name| name.as_str().to_owned()),
             outcome,
             proven: true,
-        });
+        }
     }
 }
 
@@ -272,7 +319,15 @@ impl Job {
         self.attested.name().map(|name| (self.attested.profile().tenant, name.as_str()))
     }
 
+    fn standing_key(&self) -> Option<(TenantId, String, Option<SecretId>)> {
+        let secret = self.attested.secret().map(|secret| secret.id);
+        self.name_key().map(|(tenant, name)| (tenant, name.to_owned(), secret))
+    }
+
     fn limited_secret(&self) -> Option<SecretId> {
         self.attested.secret().filter(|secret| secret.uses_left.is_some()).map(|secret| secret.id)
     }
 }
+
+#[cfg(test)]
+mod tests;
