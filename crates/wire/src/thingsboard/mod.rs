@@ -23,6 +23,7 @@ mod tests {
     use super::*;
 
     /// Every document of a folder: name, bytes, and whether it is good.
+    #[expect(clippy::disallowed_methods, reason = "recordings are files, and only tests read them")]
     fn documents(folder: &str) -> Vec<(String, Vec<u8>, bool)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/thingsboard").join(folder);
         let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
