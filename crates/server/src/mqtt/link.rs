@@ -26,6 +26,8 @@ pub(crate) struct Link {
     limit: usize,
     /// The client takes nothing more. What it has sent still counts.
     deaf: bool,
+    /// It is there and has not read for too long, perhaps in the middle of a packet.
+    stuck: bool,
 }
 
 /// What came.
@@ -43,7 +45,7 @@ impl Link {
     /// A connection that takes packets up to `limit` bytes. The CONNECT says which version it speaks.
     pub(crate) fn new(stream: TcpStream, limit: usize) -> Link {
         let (input, output) = (BytesMut::new(), BytesMut::new());
-        Link { stream, input, output, version: Version::V311, limit, deaf: false }
+        Link { stream, input, output, version: Version::V311, limit, deaf: false, stuck: false }
     }
 
     /// The version spoken.
@@ -139,8 +141,14 @@ impl Link {
         };
         if !rest.is_empty() {
             let written = tokio::time::timeout(WRITE_PATIENCE, self.stream.write_all(rest)).await;
+            self.stuck = written.is_err();
             self.deaf = !matches!(written, Ok(Ok(())));
         }
+    }
+
+    /// Whether the client has not read for so long that it can never be told anything again.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     /// Ends the connection so that what was written last arrives: closing a socket with unread bytes would
@@ -163,5 +171,42 @@ impl Link {
         };
         // Whoever does not close in time is closed.
         let _ = tokio::time::timeout(CLOSING, drain).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+    use wire::mqtt::{Delivery, Publish};
+
+    /// More than the system keeps for a client that does not read.
+    const TOO_MUCH: usize = 32 << 20;
+
+    async fn connected() -> (Link, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Link::new(listener.accept().await.unwrap().0, 65_536), client)
+    }
+
+    fn send_too_much(link: &mut Link) {
+        link.send(&Packet::Publish(Publish::new("t", Delivery::AtMostOnce, vec![0; TOO_MUCH])));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_stuck_and_one_that_left_is_not() {
+        let (mut link, _client) = connected().await;
+        link.send(&Packet::Pingresp);
+        link.flush().await;
+        assert!(!link.is_stuck());
+        send_too_much(&mut link);
+        link.flush().await;
+        assert!(link.is_stuck());
+
+        let (mut link, client) = connected().await;
+        drop(client);
+        send_too_much(&mut link);
+        link.flush().await;
+        assert!(!link.is_stuck());
     }
 }

@@ -58,6 +58,13 @@ impl Outgoing {
         self.in_flight.retain(|open| *open != id);
     }
 
+    /// It is not sent after all: nobody will acknowledge it.
+    pub(super) fn dropped(&mut self, delivery: Delivery) {
+        if let Some(id) = delivery.packet_id() {
+            self.acknowledged(id);
+        }
+    }
+
     fn next_id(&mut self) -> PacketId {
         self.last = self.last.checked_add(1).unwrap_or(PacketId::MIN);
         self.in_flight.push(self.last);

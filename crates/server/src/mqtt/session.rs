@@ -95,6 +95,10 @@ impl<'a> Session<'a> {
             if let Some(end) = end {
                 return end;
             }
+            if self.link.is_stuck() {
+                // It would wait for ever for acknowledgements that were not written.
+                return self.leave(ReasonCode::UNSPECIFIED_ERROR).await;
+            }
             if let Some(kick) = self.kick.take() {
                 return self.leave(kick.into()).await;
             }
@@ -296,6 +300,8 @@ impl<'a> Session<'a> {
             // A packet that its client does not take is dropped (MQTT 5.0, section 3.1.2.11.4).
             if self.link.size_of(&packet) <= self.outgoing.longest {
                 self.link.send(&packet);
+            } else if let Packet::Publish(dropped) = packet {
+                self.outgoing.dropped(dropped.delivery);
             }
         }
     }

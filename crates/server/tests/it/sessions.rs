@@ -190,3 +190,18 @@ fn a_client_with_one_place_gets_its_answers_one_after_the_other() {
     client.say("puback 1");
     client.hears(&answer(2));
 }
+
+#[test]
+fn an_answer_that_its_client_does_not_take_is_not_waited_for() {
+    let running = running();
+    let mut client = Client { mqtt: MqttConnection::open(running.mqtt()).unwrap(), level: V5 };
+    // As `connect user=provision`, with Maximum Packet Size 112 and Receive Maximum 1.
+    let connect = "10 21 0004 4d515454 05 82 003c 08 2700000070 210001 0001 63 0009 70726f766973696f6e";
+    client.mqtt.send(&from_hex(connect).unwrap()).unwrap();
+    client.hears("connack 0");
+    client.say(r#"publish 0 /provision/request {"provisionDeviceKey":"the-key","provisionDeviceSecret":"the-secret"}"#);
+    client.say("publish 0 /provision/request {}");
+    client.hears(
+        r#"publish 1:2 /provision/response {"errorMsg":"Provision data was not found!","status":"NOT_FOUND"}"#,
+    );
+}
