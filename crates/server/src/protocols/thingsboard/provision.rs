@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use domain::credentials::Basic;
-use domain::{Claim, Evidence, Grant, Held, Origin, Outcome, Refusal, Request, Secret, Wish};
+use domain::name::Name;
+use domain::{Claim, Evidence, Grant, Held, Kind, Origin, Outcome, Refusal, Request, Secret, Wish};
 use engine::Provisioner;
 use wire::mqtt::{Publish, Qos, ReasonCode};
 use wire::thingsboard::{
@@ -33,12 +34,24 @@ pub(super) enum Told {
 pub(super) async fn provision(body: &[u8], origin: Origin, settings: Settings, faces: &Faces) -> Told {
     let provisioner = &faces.provisioner;
     match ProvisionRequest::parse(body) {
-        Ok(asked) => match provisioner.provision(request(asked, origin, provisioner)).await {
-            Outcome::Granted(grant) => Told::Response(reply(grant)),
-            Outcome::Refused(refusal) => refused(refusal, settings),
-        },
+        Ok(asked) => {
+            let blank = has_blank_name(&asked);
+            match provisioner.provision(request(asked, origin, provisioner)).await {
+                Outcome::Granted(grant) => Told::Response(reply(grant)),
+                Outcome::Refused(refusal) if blank && refusal.kind() == Kind::Unproven => {
+                    refused(Refusal::NameBlank, settings)
+                }
+                Outcome::Refused(refusal) => refused(refusal, settings),
+            }
+        }
         Err(error) => unreadable(&error, body, origin, settings, provisioner),
     }
+}
+
+/// A name of only blanks is told before key and secret are judged (section 5.1, step 1); still such an
+/// attempt has proved nothing, and counts.
+fn has_blank_name(asked: &ProvisionRequest) -> bool {
+    Name::from_device(asked.device_name.as_deref()) == Err(Refusal::NameBlank)
 }
 
 /// The domain's words for what a device asks.
