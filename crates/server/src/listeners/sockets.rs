@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +17,9 @@ const BACKLOG: u32 = 4096;
 
 /// How long taking connections rests when the system has no more files or memory for one.
 const REST: Duration = Duration::from_millis(20);
+
+/// How often the log is told of that.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Opens the sockets of one place to listen at.
 ///
@@ -85,6 +88,7 @@ pub(super) async fn accept(
         let _ = stream.set_nodelay(true);
         handle(Accepted { stream, address, place });
     };
+    let mut told = None;
     loop {
         let taken = tokio::select! {
             biased;
@@ -93,7 +97,7 @@ pub(super) async fn accept(
         };
         match taken {
             Ok(connection) => admit(connection),
-            Err(error) => rest(&error).await,
+            Err(error) => rest(&error, &mut told).await,
         }
     }
     while let Some(Ok(connection)) = futures_util::FutureExt::now_or_never(listener.accept()) {
@@ -102,10 +106,15 @@ pub(super) async fn accept(
 }
 
 /// A connection that broke before it was taken is nobody's trouble; too few files are the whole machine's.
-async fn rest(error: &io::Error) {
+async fn rest(error: &io::Error, told: &mut Option<Instant>) {
     let harmless = matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
-    if !harmless {
-        tracing::warn!(%error, "a connection could not be taken");
-        tokio::time::sleep(REST).await;
+    if harmless {
+        return;
     }
+    // Whoever floods us must not fill the log.
+    if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+        *told = Some(Instant::now());
+        tracing::warn!(%error, "connections cannot be taken");
+    }
+    tokio::time::sleep(REST).await;
 }
