@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use domain::{ProfileId, Timestamp};
 use parking_lot::Mutex;
@@ -27,6 +28,8 @@ impl Default for Rate {
 
 /// Most buckets kept at once. Beyond it strangers share one bucket: memory does not grow with an attack.
 const MOST_BUCKETS: usize = 100_000;
+/// How often a throttle with all its buckets in use looks for idle ones.
+const LOOKED_THROUGH_EVERY_MS: u64 = 1000;
 
 /// Which bucket an attempt falls into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,12 +67,13 @@ struct Bucket {
 pub struct Throttle {
     rate: Rate,
     buckets: Mutex<HashMap<BucketKey, Bucket>>,
+    looked_through_at: AtomicI64,
 }
 
 impl Throttle {
     /// No failures so far.
     pub fn new(rate: Rate) -> Throttle {
-        Throttle { rate, buckets: Mutex::new(HashMap::new()) }
+        Throttle { rate, buckets: Mutex::new(HashMap::new()), looked_through_at: AtomicI64::new(0) }
     }
 
     /// Whether an attempt may be looked at.
@@ -86,6 +90,9 @@ impl Throttle {
 
     /// Counts an attempt that proved nothing.
     pub fn unproven(&self, key: BucketKey, now: Timestamp) {
+        if self.is_due_to_forget(now) {
+            self.forget_idle(now);
+        }
         let mut buckets = self.buckets.lock();
         let key = resident(&buckets, key);
         let full = Bucket { left_milli: self.burst_milli(), at: now };
@@ -100,6 +107,16 @@ impl Throttle {
             self.refill(bucket, now);
             bucket.left_milli < self.burst_milli()
         });
+    }
+
+    /// Whether all buckets are in use and nobody has looked for idle ones lately.
+    fn is_due_to_forget(&self, now: Timestamp) -> bool {
+        let last = Timestamp(self.looked_through_at.load(Ordering::Relaxed));
+        let due = now.since_ms(last) >= LOOKED_THROUGH_EVERY_MS && self.buckets.lock().len() >= MOST_BUCKETS;
+        if due {
+            self.looked_through_at.store(now.0, Ordering::Relaxed);
+        }
+        due
     }
 
     fn refill(&self, bucket: &mut Bucket, now: Timestamp) {
@@ -171,5 +188,16 @@ mod tests {
             throttle.unproven(BucketKey::new(IpAddr::V4(number.into()), None), Timestamp(0));
         }
         assert_eq!(throttle.buckets.lock().len(), MOST_BUCKETS + 1);
+    }
+
+    #[test]
+    fn after_an_attack_from_everywhere_strangers_have_buckets_of_their_own_again() {
+        let throttle = Throttle::new(Rate { per_second: 1, burst: 1 });
+        for number in 0..MOST_BUCKETS as u32 + 1 {
+            throttle.unproven(BucketKey::new(IpAddr::V4(number.into()), None), Timestamp(0));
+        }
+        let late = Timestamp(60_000);
+        throttle.unproven(key("2001:db8::1", None), late);
+        assert!(throttle.allows(key("2001:db8:0:1::1", None), late));
     }
 }

@@ -97,8 +97,10 @@ impl Registry {
             return Err(AuthenticationRefusal::TooMany);
         }
         let judged = self.holder(bearer, source, now);
-        if let (Err(_), Some(bucket)) = (&judged, bucket) {
-            self.failures.unproven(bucket, now);
+        match (&judged, bucket) {
+            // A store that does not answer says nothing against the bearer.
+            (Ok(_) | Err(AuthenticationRefusal::Store(_)), _) | (_, None) => {}
+            (Err(_), Some(bucket)) => self.failures.unproven(bucket, now),
         }
         judged
     }
