@@ -64,10 +64,7 @@ fn make_folder(folder: &Path, mode: u32) -> anyhow::Result<()> {
 /// A folder outlasts a power cut only once the folder that it stands in is synced. That is done for one
 /// that is there already too: an earlier start may have ended in between.
 fn make_lasting(folder: &Path, mode: u32) -> io::Result<()> {
-    let above = match folder.parent() {
-        Some(above) if above != Path::new("") => above,
-        _ => Path::new("."),
-    };
+    let above = folder_of(folder);
     if !above.is_dir() {
         make_lasting(above, mode)?;
     }
@@ -83,14 +80,42 @@ fn make_lasting(folder: &Path, mode: u32) -> io::Result<()> {
 /// # Errors
 /// Those of the file system.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
     let draft = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    write_draft(&draft, bytes)?;
+    fs::rename(&draft, path)?;
+    sync_folder_of(path)
+}
+
+/// As [`write_private`], but a file that is there already stays as it is: another start may have made it
+/// meanwhile, and gone on with it.
+///
+/// # Errors
+/// Those of the file system.
+pub fn make_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension(format!("new-{}", std::process::id()));
+    write_draft(&draft, bytes)?;
+    let made = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder_of(path),
+    }
+}
+
+fn write_draft(draft: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    fs::File::open(folder)?.sync_all()
+    file.sync_all()
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    fs::File::open(folder_of(path))?.sync_all()
+}
+
+/// The folder that a path stands in; a bare name stands in the working directory.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -105,6 +130,12 @@ mod tests {
         assert_eq!(fs::metadata(&layout.keys).unwrap().permissions().mode() & 0o777, 0o700);
         fs::set_permissions(&layout.keys, fs::Permissions::from_mode(0o750)).unwrap();
         assert!(layout.make().unwrap_err().to_string().contains("chmod 700"));
+    }
+
+    #[test]
+    fn a_bare_name_stands_in_the_working_directory() {
+        assert_eq!(folder_of(Path::new("kek")), Path::new("."));
+        assert_eq!(folder_of(Path::new("keys/kek")), Path::new("keys"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{self, Bind, Config};
 use crate::hub::sessions::Sessions;
-use crate::layout::{Layout, write_private};
+use crate::layout::{Layout, make_private, write_private};
 use crate::listeners::tls::Certificate;
 use crate::listeners::{self, Limit, Stop, Stopper};
 use crate::protocols::{Faces, Protocols, thingsboard};
@@ -181,10 +181,11 @@ fn admin_secret(layout: &Layout) -> anyhow::Result<Secret> {
         let text = Zeroizing::new(
             bytes.iter().fold(String::from("mst_"), |text, byte| text + &format!("{byte:02x}")),
         );
-        write_private(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        make_private(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         show_on_terminal(&text);
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = Zeroizing::new(text);
     Ok(Secret::new(text.trim()))
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use zeroize::Zeroizing;
 
-use crate::layout::{Layout, write_private};
+use crate::layout::{Layout, make_private};
 
 /// The name that sealed values carry for this key.
 pub const ID: &str = "file";
@@ -39,7 +39,7 @@ fn make(layout: &Layout) -> anyhow::Result<()> {
     if aws_lc_rs::rand::fill(&mut *key).is_err() {
         bail!("the operating system has no random numbers");
     }
-    write_private(&layout.kek, &*key).with_context(|| format!("cannot write {path}"))?;
+    make_private(&layout.kek, &*key).with_context(|| format!("cannot write {path}"))?;
     tracing::warn!(
         "a new key-encryption key was made: {path}. Without it no secret can be read again. \
          Keep a copy apart from the backups, for example: cp -p {path} /media/safe/muster-kek"
@@ -94,6 +94,16 @@ mod tests {
         let first = open(&layout).unwrap();
         assert_eq!(fs::metadata(&layout.kek).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(*first, *open(&layout).unwrap());
+    }
+
+    #[test]
+    fn a_key_that_another_start_has_made_meanwhile_stays() {
+        let (_dir, layout) = layout();
+        make(&layout).unwrap();
+        let first = read(&layout.kek).unwrap();
+        make(&layout).unwrap();
+        assert_eq!(*read(&layout.kek).unwrap(), *first);
+        assert_eq!(fs::read_dir(&layout.keys).unwrap().count(), 1);
     }
 
     #[test]
