@@ -5,17 +5,9 @@ use super::{SourceFile, Tree};
 /// Where a file becomes two ideas in one place.
 const LONG: usize = 500;
 
-/// Longer files that are one idea all the same, and why.
-const MAY_BE_LONG: &[(&str, &str)] = &[
-    ("crates/wire/src/admin.rs", "one list of shapes"),
-    ("crates/store/src/tables/journal.rs", "one table with its walk"),
-];
-
 pub(super) fn length(tree: &Tree) -> Vec<String> {
-    let product = tree.rust("crates").filter(|file| {
-        let may = MAY_BE_LONG.iter().any(|(path, _)| file.path == std::path::Path::new(path));
-        !may && file.path.components().any(|part| part.as_os_str() == "src")
-    });
+    let product =
+        tree.rust("crates").filter(|file| file.path.components().any(|part| part.as_os_str() == "src"));
     product
         .filter_map(|file| {
             let lines = file.text.lines().count();
