@@ -16,7 +16,8 @@ const PROGRAM: &str = "/usr/sbin/mosquitto";
 pub struct Broker {
     /// Where it listens.
     pub address: SocketAddr,
-    _process: Process,
+    /// The program.
+    pub process: Process,
 }
 
 impl Broker {
@@ -38,6 +39,6 @@ impl Broker {
         let process = Process::start(Command::new(PROGRAM).arg("-c").arg(&settings))?;
         let listens = || TcpStream::connect(address).ok();
         eventually("mosquitto", Duration::from_secs(10), listens).with_context(|| process.transcript())?;
-        Ok(Some(Broker { address, _process: process }))
+        Ok(Some(Broker { address, process }))
     }
 }

@@ -12,30 +12,43 @@ use crate::broker::Broker;
 use crate::load::{self, Plan, Talk};
 use crate::mqtt::{Greeting, Provision};
 use crate::names::Names;
+use crate::processor::Usage;
 use crate::report::Bar;
+
+/// What a server reached.
+struct Conversed {
+    rate: f64,
+    /// Microseconds of processor time for each conversation.
+    cost_us: f64,
+}
 
 /// Compares with Mosquitto's bare connect and disconnect by the same client.
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let time = bench.time(5);
     let server = Server::empty(bench)?;
-    let rate =
-        conversations(server.mqtt(), time, &mut Provision::new(SEED_KEY, SEED_SECRET, Names::after(0)))?;
+    let mut talk = Provision::new(SEED_KEY, SEED_SECRET, Names::after(0));
+    let ours = converse(server.mqtt(), server.musterd.process().id(), time, &mut talk)?;
     drop(server);
-    bench.report.add("MQTT: connect, provision, disconnect", rate, "/s", Bar::None);
+    bench.report.add("MQTT: connect, provision, disconnect", ours.rate, "/s", Bar::None);
+    bench.report.add("processor time of each", ours.cost_us, "us", Bar::None);
     let folder = tempfile::tempdir_in(&bench.folder)?;
     let Some(broker) = Broker::start(folder.path())? else {
         bench
             .report
-            .note("mosquitto is not installed: nothing to compare with (cargo xtask test installs it)");
+            .note("mosquitto is not installed (Debian: apt-get install mosquitto): nothing to compare with");
         return Ok(());
     };
-    let bare = conversations(broker.address, time, &mut Greeting::new("somebody"))?;
-    bench.report.note(&format!("Mosquitto, connect and disconnect {bare:.0} /s"));
-    bench.report.add("of Mosquitto's bare connect and disconnect", rate / bare, "", Bar::AtLeast(0.5));
+    let bare = converse(broker.address, broker.process.id(), time, &mut Greeting::new("somebody"))?;
+    let (rate, cost) = (bare.rate, bare.cost_us);
+    bench.report.note(&format!("Mosquitto, connect and disconnect {rate:.0} /s, {cost:.1} us each"));
+    bench.report.add("of Mosquitto's bare connect and disconnect", ours.rate / rate, "", Bar::AtLeast(0.5));
     Ok(())
 }
 
-fn conversations(address: SocketAddr, time: Duration, talk: &mut impl Talk) -> Result<f64> {
+fn converse(address: SocketAddr, process: u32, time: Duration, talk: &mut impl Talk) -> Result<Conversed> {
+    let before = Usage::of(process)?;
     let plan = Plan::kept(address, CONNECTIONS, time).renewed();
-    Ok(load::run(&plan, talk)?.whole()?.rate())
+    let figures = load::run(&plan, talk)?.whole()?;
+    let used = Usage::of(process)?.since(&before);
+    Ok(Conversed { rate: figures.rate(), cost_us: used.total() * 1e6 / figures.all as f64 })
 }
