@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 
 use crate::attempts::Attempt;
 use crate::ports::{Farewell, Sessions};
-use crate::provisioner::Shared;
 use crate::queue::{self, Message};
+use crate::shared::Shared;
 
 /// Most requests that are decided together.
 pub(crate) const MOST_IN_BATCH: usize = 512;
@@ -69,7 +69,9 @@ impl Batcher {
         let mut waiting = Vec::with_capacity(MOST_IN_BATCH);
         let mut stopping = false;
         loop {
+            let carried = waiting.len();
             stopping |= queue::fill(&mut waiting, inbox, MOST_IN_BATCH, stopping);
+            self.shared.metrics.dequeued(waiting.len() - carried);
             if waiting.is_empty() && stopping {
                 return;
             }
@@ -251,7 +253,7 @@ impl Batcher {
     /// The profile is not what it was: the same evidence is judged by the new one.
     fn renewed(&self, job: Job) -> Option<Job> {
         self.shared.profiles.clear();
-        let attempt = self.attempt(&job, None, Refusal::ProfileUnknown.code());
+        let attempt = job.attempt(self.shared.clock.now(), None, Refusal::ProfileUnknown.code());
         let Job { attested, reply, asked_at } = job;
         let renewed = self
             .shared
@@ -295,13 +297,16 @@ impl Batcher {
     }
 
     fn note(&self, job: &Job, device: Option<DeviceKey>, outcome: &'static str) {
-        self.shared.attempts.note(self.attempt(job, device, outcome));
+        self.shared.attempts.note(job.attempt(self.shared.clock.now(), device, outcome));
     }
+}
 
-    fn attempt(&self, job: &Job, device: Option<DeviceKey>, outcome: &'static str) -> Attempt {
-        let attested = &job.attested;
+impl Job {
+    /// What the journal says of a proven request that changed no device.
+    pub(crate) fn attempt(&self, at: Timestamp, device: Option<DeviceKey>, outcome: &'static str) -> Attempt {
+        let attested = &self.attested;
         Attempt {
-            at: self.shared.clock.now(),
+            at,
             tenant: Some(attested.profile().tenant),
             device,
             origin: attested.origin(),
@@ -312,9 +317,7 @@ impl Batcher {
             proven: true,
         }
     }
-}
 
-impl Job {
     fn name_key(&self) -> Option<(TenantId, &str)> {
         self.attested.name().map(|name| (self.attested.profile().tenant, name.as_str()))
     }

@@ -13,7 +13,7 @@ use domain::{
 };
 
 use crate::attempts::Attempt;
-use crate::provisioner::Shared;
+use crate::shared::Shared;
 use crate::throttle::BucketKey;
 
 /// Recognises devices by what they hold.

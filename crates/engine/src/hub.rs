@@ -2,6 +2,7 @@
 //!
 //! A writer of its own, so that provisioning does not wait for it. An acknowledged value is synced.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -12,8 +13,8 @@ use store::{Sample, Scope, Value};
 use tokio::sync::oneshot;
 
 use crate::device_auth::Connected;
-use crate::provisioner::Shared;
 use crate::queue::{self, Message};
+use crate::shared::Shared;
 
 /// Most posts that are written together.
 const MOST_IN_BATCH: usize = 1024;
@@ -77,7 +78,9 @@ impl Hub {
             return Err(Refusal::RequestMalformed);
         }
         let room = Room::take(&samples, &self.waiting).ok_or(Refusal::QueueFull)?;
-        queue::send(&self.queue, Post { samples, room, reply })?;
+        if let Some((refusal, _)) = queue::send(&self.queue, Post { samples, room, reply }) {
+            return Err(refusal);
+        }
         queue::answer(answer, self.patience).await?
     }
 
@@ -129,7 +132,7 @@ pub(crate) fn run(shared: &Shared, inbox: &Receiver<Message<Post>>) {
             return;
         }
         for together in portions(posts) {
-            write(shared, together);
+            write_or_refuse(shared, together);
         }
     }
 }
@@ -151,6 +154,13 @@ fn portions(posts: Vec<Post>) -> Vec<Vec<Post>> {
         }
     }
     portions
+}
+
+/// A panic costs these posts their answer, not the server its only writer.
+fn write_or_refuse(shared: &Shared, posts: Vec<Post>) {
+    if catch_unwind(AssertUnwindSafe(|| write(shared, posts))).is_err() {
+        tracing::error!("a batch of values failed; its devices are told to try again");
+    }
 }
 
 fn write(shared: &Shared, posts: Vec<Post>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use store::journal::{Attempt, NewEntry, What};
 
 use crate::attempts::Counted;
-use crate::provisioner::Shared;
+use crate::shared::Shared;
 
 /// How long an attempt may wait for the journal.
 const PERIOD: Duration = Duration::from_millis(500);

@@ -15,6 +15,7 @@ mod profiles;
 mod provisioner;
 mod queue;
 pub mod registry;
+mod shared;
 mod throttle;
 
 use std::sync::Arc;
@@ -35,8 +36,8 @@ pub use throttle::{BucketKey, Rate, Throttle};
 
 use batch::{Batcher, Job};
 use hub::Post;
-use provisioner::Shared;
 use queue::Message;
+use shared::Shared;
 
 /// How much the engine takes on.
 #[derive(Clone, Copy, Debug)]

@@ -56,7 +56,17 @@ impl Metrics {
     #[expect(clippy::cast_precision_loss, reason = "a batch has at most a few hundred requests")]
     pub(crate) fn batch(&self, requests: usize) {
         self.batch.record(requests as f64);
-        self.depth.set(requests as f64);
+    }
+
+    /// A request waits in the queue.
+    pub(crate) fn enqueued(&self) {
+        self.depth.increment(1.0);
+    }
+
+    /// So many requests wait no more.
+    #[expect(clippy::cast_precision_loss, reason = "the queue holds a few thousand requests")]
+    pub(crate) fn dequeued(&self, requests: usize) {
+        self.depth.decrement(requests as f64);
     }
 
     pub(crate) fn samples(&self, stored: usize) {

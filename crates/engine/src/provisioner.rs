@@ -8,26 +8,13 @@ use domain::attestation::{Trust, attest};
 use domain::{
     Attested, CredentialKeys, Evidence, Kind, Origin, Outcome, Profile, Refusal, Request, Verifier,
 };
-use store::Store;
 use tokio::sync::oneshot;
 
-use crate::attempts::{Attempt, Attempts};
+use crate::attempts::Attempt;
 use crate::batch::Job;
-use crate::metrics::Metrics;
-use crate::ports::Clock;
-use crate::profiles::ProfileCache;
 use crate::queue::{self, Message};
-use crate::throttle::{BucketKey, Throttle};
-
-/// What the faces for devices share.
-pub(crate) struct Shared {
-    pub(crate) store: Store,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) profiles: ProfileCache,
-    pub(crate) throttle: Throttle,
-    pub(crate) attempts: Attempts,
-    pub(crate) metrics: Metrics,
-}
+use crate::shared::Shared;
+use crate::throttle::BucketKey;
 
 /// Provisions devices.
 #[derive(Clone)]
@@ -113,8 +100,11 @@ impl Provisioner {
 
     async fn recorded(&self, attested: Attested) -> Outcome {
         let (reply, answer) = oneshot::channel();
-        let job = Job { attested, reply, asked_at: self.shared.clock.now() };
-        if let Err(refusal) = queue::send(&self.queue, job) {
+        let now = self.shared.clock.now();
+        self.shared.metrics.enqueued();
+        if let Some((refusal, job)) = queue::send(&self.queue, Job { attested, reply, asked_at: now }) {
+            self.shared.metrics.dequeued(1);
+            self.shared.attempts.note(job.attempt(now, None, refusal.code()));
             return Outcome::Refused(refusal);
         }
         queue::answer(answer, self.patience).await.unwrap_or_else(Outcome::Refused)

@@ -37,15 +37,14 @@ pub(crate) fn fill<T>(
     stopping
 }
 
-/// Hands work over without waiting for room: memory does not grow with a flood.
-///
-/// # Errors
-/// `queue-full` or `shutting-down`.
-pub(crate) fn send<T>(queue: &SyncSender<Message<T>>, work: T) -> Result<(), Refusal> {
-    queue.try_send(Message::Work(work)).map_err(|error| match error {
-        TrySendError::Full(_) => Refusal::QueueFull,
-        TrySendError::Disconnected(_) => Refusal::ShuttingDown,
-    })
+/// Hands work over without waiting for room: memory does not grow with a flood. Returns the refusal and the
+/// work where there is no room (`queue-full`), or nobody to do it any more (`shutting-down`).
+pub(crate) fn send<T>(queue: &SyncSender<Message<T>>, work: T) -> Option<(Refusal, T)> {
+    match queue.try_send(Message::Work(work)) {
+        Err(TrySendError::Full(Message::Work(work))) => Some((Refusal::QueueFull, work)),
+        Err(TrySendError::Disconnected(Message::Work(work))) => Some((Refusal::ShuttingDown, work)),
+        _ => None,
+    }
 }
 
 /// Waits for an answer, as long as the protocol has patience.

@@ -186,6 +186,11 @@ fn admin_secret(layout: &Layout) -> anyhow::Result<Secret> {
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = Zeroizing::new(text);
+    anyhow::ensure!(
+        text.trim().len() >= ADMIN_SECRET_BYTES,
+        "{} holds no secret: remove it, and the next start makes a new one",
+        path.display()
+    );
     Ok(Secret::new(text.trim()))
 }
 

@@ -53,8 +53,9 @@ pub use telemetry::{Latest, Sample, Scope, TelemetryStore, Value};
 const MAIN_CACHE_KIB: u32 = 128 << 10;
 const TELEMETRY_CACHE_KIB: u32 = 32 << 10;
 const SECRETS_CACHE_KIB: u32 = 8 << 10;
-/// Sealed values that one round of maintenance looks at.
+/// Sealed values that one step of sweeping looks at, and how long it rests when it has seen all.
 const SWEPT_AT_ONCE: u32 = 500;
+const SWEEP_REST_MS: u64 = 10 * 60 * 1000;
 
 /// Which store.
 #[derive(Clone, Debug)]
@@ -77,10 +78,16 @@ struct Inner {
     room: Arc<Room>,
     /// Where the journal's chain ends in what is committed. Held by whoever appends to it.
     head: FairMutex<journal::Head>,
-    /// How far sweeping has come.
-    swept: Mutex<Option<Place>>,
+    swept: Mutex<Swept>,
     /// Keeps other processes out while we live.
     _lock: File,
+}
+
+/// How far sweeping has come, and until when it rests after a whole round.
+#[derive(Default)]
+struct Swept {
+    place: Option<Place>,
+    rests_until: Option<Timestamp>,
 }
 
 impl Store {
@@ -333,10 +340,15 @@ impl Store {
     /// Looks at the next sealed values and deletes those that no row names.
     fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut swept = self.0.swept.lock();
-        let settled = self.0.vault.settled(*swept, SWEPT_AT_ONCE, now)?;
+        if swept.rests_until.is_some_and(|until| now < until) {
+            return Ok(());
+        }
+        let settled = self.0.vault.settled(swept.place, SWEPT_AT_ONCE, now)?;
         let orphans = self.0.main.read(|connection| orphans(connection, &settled))?;
         self.0.vault.delete(&orphans)?;
-        *swept = settled.last().copied();
+        swept.place = settled.last().copied();
+        // A round reads every sealed value: often enough is once in a while.
+        swept.rests_until = settled.is_empty().then(|| now.plus_ms(SWEEP_REST_MS));
         Ok(())
     }
 }
@@ -386,7 +398,7 @@ fn open(
         keys,
         room,
         head: FairMutex::new(head),
-        swept: Mutex::new(None),
+        swept: Mutex::default(),
         _lock: lock,
     };
     Ok(Store(Arc::new(inner)))
