@@ -147,6 +147,15 @@ impl Load {
         })
     }
 
+    /// After the server's end: how many requests were answered before it.
+    fn answered(self) -> u64 {
+        for worker in self.workers {
+            // It has ended in a connection that failed, as it must.
+            let _ = worker.join();
+        }
+        self.done.load(Ordering::Relaxed)
+    }
+
     fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         for worker in self.workers {
@@ -183,6 +192,19 @@ fn a_stop_under_load_leaves_no_request_failed_or_half_done() -> Result<()> {
     let told: u64 = promises.iter().map(|promise| promise.values).sum();
     let stored: u64 = history::temperatures(setup.folder())?.values().sum();
     ensure!(stored == told, "{stored} values, {told} were acknowledged");
+    Ok(())
+}
+
+#[test]
+fn a_stop_under_load_by_https_leaves_no_request_half_done() -> Result<()> {
+    let site = Site::start()?;
+    let load = Load::start(&site);
+    load.goes_on()?;
+    let setup = site.server.setup().clone();
+    site.server.stop()?;
+    let answered = load.answered();
+    let devices = setup.start()?.operator()?.all("/devices?limit=1000")?.len() as u64;
+    ensure!(devices == answered, "{devices} devices, {answered} were told so");
     Ok(())
 }
 
