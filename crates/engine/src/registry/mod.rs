@@ -93,7 +93,8 @@ impl Registry {
         Registry { store, ports, profiles_changed, failures }
     }
 
-    fn now(&self) -> Timestamp {
+    /// The moment it is now, by the clock that stamps the journal.
+    pub fn now(&self) -> Timestamp {
         self.ports.clock.now()
     }
 

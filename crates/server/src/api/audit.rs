@@ -79,7 +79,7 @@ pub(super) async fn head(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
 ) -> Result<Json<AuditHead>, No> {
-    let at = jiff::Timestamp::now().to_string();
+    let at = shapes::instant(registry.now());
     let heads = blocking(&registry, move |registry| registry.journal_heads(&operator)).await?;
     Ok(Json(AuditHead { at, writers: heads.iter().map(shapes::audit_writer).collect() }))
 }

@@ -107,7 +107,7 @@ impl<'a> Session<'a> {
                 biased;
                 kick = kicked(&mut self.place) => return self.leave(kick.into()).await,
                 () = stop.asked() => return self.leave(ReasonCode::SERVER_SHUTTING_DOWN).await,
-                () = &mut alarm => return End::Because(ReasonCode::KEEP_ALIVE_TIMEOUT),
+                () = &mut alarm => return End::Because(self.why_it_ends()),
                 received = self.link.receive() => received,
             };
             if let Some(end) = self.carry_out(received).await {
@@ -144,6 +144,12 @@ impl<'a> Session<'a> {
         let silent = self.keep_alive.map(|keep_alive| self.heard_at + keep_alive);
         let own = self.client.ends_at();
         silent.into_iter().chain(own).min().unwrap_or_else(|| Instant::now() + FAR)
+    }
+
+    /// A session's own end is not the client's silence.
+    fn why_it_ends(&self) -> ReasonCode {
+        let own_end = self.client.ends_at().is_some_and(|end| end <= Instant::now());
+        if own_end { ReasonCode::MAXIMUM_CONNECT_TIME } else { ReasonCode::KEEP_ALIVE_TIMEOUT }
     }
 
     async fn carry_out(&mut self, received: Received) -> Option<End> {
