@@ -17,9 +17,8 @@ pub(crate) fn all() -> Result<()> {
     cargo(&["fmt", "--all", "--check"]).run()?;
     crate::tidy::check()?;
     cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]).run()?;
-    cargo(&["test", "--workspace", "--exclude", "e2e", "--locked"]).env("CARGO_INCREMENTAL", "0").run()?;
     programs()?;
-    end_to_end(&[]).run()?;
+    tests(&[]).run()?;
     crate::fuzz::all(FUZZ_SECONDS)?;
     println!("\neverything passed in {:.0} s", begun.elapsed().as_secs_f64());
     Ok(())
@@ -28,22 +27,22 @@ pub(crate) fn all() -> Result<()> {
 /// Builds the programs as they are shipped, and the one that the crash tests cut off.
 pub(crate) fn programs() -> Result<()> {
     cargo(&["build", "--release", "--locked", "--package", "server", "--package", "cli"]).run()?;
-    let writer = ["--package", "store", "--features", "test-durability", "--example", "crash_writer"];
-    cargo(&["build", "--release", "--locked"]).args(&writer).run()
+    let writer = ["--features", "store/test-durability", "--example", "crash_writer"];
+    cargo(&["build", "--workspace", "--locked"]).args(&writer).run()
 }
 
 /// The end-to-end tests with one of these words in their names; all without a word.
 pub(crate) fn e2e(names: &[&str]) -> Result<()> {
     install()?;
     programs()?;
-    end_to_end(names).run()
+    tests(&["--test", "e2e", "--"]).args(names).run()
 }
 
 /// Kills, power cuts and full disks, so many of each.
 pub(crate) fn crash(runs: u32) -> Result<()> {
     install()?;
     programs()?;
-    end_to_end(&["crash"]).env("MUSTER_CRASH_RUNS", runs.to_string()).run()
+    tests(&["--test", "e2e", "--", "crash"]).env("MUSTER_CRASH_RUNS", runs.to_string()).run()
 }
 
 /// Writes the table of refusals that a test compares with the code.
@@ -57,11 +56,12 @@ fn install() -> Result<()> {
     program("sh", &["e2e/install"]).env("MUSTER_CACHE", cache::folder()).run()
 }
 
-/// The end-to-end tests; one after the other, because each wants the machine for itself.
-fn end_to_end(names: &[&str]) -> crate::run::Run {
-    cargo(&["test", "--locked", "--package", "e2e", "--"])
-        .args(names)
-        .args(&["--test-threads=1"])
+/// Tests of the whole workspace: always all of it, so that no dependency is built twice with other features.
+/// One after the other, because an end-to-end test wants the machine for itself.
+fn tests(which: &[&str]) -> crate::run::Run {
+    cargo(&["test", "--workspace", "--locked"])
+        .args(which)
+        .env("RUST_TEST_THREADS", "1")
         .env("MUSTER_BIN_DIR", cache::any_target().join("release"))
         .env("MUSTER_CACHE", cache::folder())
 }
