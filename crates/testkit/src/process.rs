@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use crate::wait::eventually;
 
-/// Path of one of our programs: in the folder `MUSTER_BIN_DIR` names, else beside the test binary's
-/// own profile, else in the other profile's folder.
+/// Path of one of our programs: in the folder that `MUSTER_BIN_DIR` names, else in that of the test binary's
+/// own profile, else in that of the other one.
 ///
 /// # Errors
 /// If it was not built; the error says where it was looked for.
@@ -27,14 +27,13 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 }
 
 fn binary_folders() -> Result<Vec<PathBuf>> {
-    if let Some(folder) = std::env::var_os("MUSTER_BIN_DIR") {
-        return Ok(vec![folder.into()]);
-    }
+    let named = std::env::var_os("MUSTER_BIN_DIR").map(PathBuf::from);
     let exe = std::env::current_exe()?;
     let deps = exe.parent().context("the test binary lies in no folder")?;
     let own = if deps.ends_with("deps") { deps.parent().unwrap_or(deps) } else { deps };
     let target = own.parent().unwrap_or(own);
-    Ok(vec![own.to_owned(), target.join("release"), target.join("debug")])
+    let usual = [own.to_owned(), target.join("release"), target.join("debug")];
+    Ok(named.into_iter().chain(usual).collect())
 }
 
 /// Which of the two outputs a line came from.
