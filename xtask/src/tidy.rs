@@ -1,6 +1,7 @@
 //! The rules of ARCHITECTURE.md, as tests of the tree.
 
 mod documents;
+mod licences;
 mod text;
 mod walls;
 
@@ -31,11 +32,13 @@ type Look = fn(&Tree) -> Vec<String>;
 const RULES: &[(&str, Look)] = &[
     ("packages know only whom they may", walls::packages),
     ("`domain` and `wire` are pure", walls::purity),
+    ("nothing below `domain` and `wire` reaches outside", walls::closures),
+    ("a lint bans what `domain` and `wire` must not call", walls::bans),
     ("only `store` contains SQL", walls::sql),
     ("only `store::secrets` opens a secret", walls::secrets),
     ("domain types are not serialised", walls::domain_shapes),
     ("protocols see faces, operators' routes see the registry", walls::faces),
-    ("licences are allowed", walls::licences),
+    ("licences are allowed", licences::check),
     ("protocols have a page", documents::protocols),
     ("links lead somewhere", documents::links),
     ("files are short", text::length),
@@ -101,5 +104,13 @@ impl SourceFile {
         self.code()
             .filter(|(_, line)| words.iter().any(|word| line.contains(word)))
             .map(|(at, line)| format!("{}:{at}: {}", self.path.display(), line.trim()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_tree_is_tidy() {
+        super::check().unwrap();
     }
 }

@@ -39,3 +39,26 @@ fn linked(text: &str) -> impl Iterator<Item = &str> {
         .filter_map(|rest| rest.split([')', '#']).next())
         .filter(|link| !link.is_empty() && !link.contains("://"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::SourceFile;
+    use super::*;
+
+    fn tree(path: &str, text: &str) -> Tree {
+        Tree { files: vec![SourceFile { path: path.into(), text: text.into() }] }
+    }
+
+    #[test]
+    fn a_protocol_without_a_page_is_told() {
+        let list = "pub mod azure_dps;\nmod refusals;\n";
+        let faults = protocols(&tree("crates/server/src/protocols/mod.rs", list));
+        assert_eq!(faults, ["docs/protocols/azure-dps.md is missing"]);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_told() {
+        let page = "[a](Cargo.toml) [b](https://example.org/x) [c](#part) [d](no-such-file.md#part)";
+        assert_eq!(links(&tree("page.md", page)), ["page.md: no-such-file.md"]);
+    }
+}

@@ -52,3 +52,35 @@ pub(super) fn places(tree: &Tree) -> Vec<String> {
     };
     tree.files.iter().filter(|file| !file.path.ends_with("Cargo.lock")).flat_map(names).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: impl Into<String>) -> Tree {
+        let lock = SourceFile { path: "Cargo.lock".into(), text: String::new() };
+        Tree { files: vec![SourceFile { path: path.into(), text: text.into() }, lock] }
+    }
+
+    #[test]
+    fn a_long_file_is_told() {
+        assert_eq!(length(&file("crates/a/src/b.rs", "\n".repeat(501))).len(), 1);
+        assert_eq!(length(&file("crates/a/src/b.rs", "\n".repeat(500))), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_left_over_is_told() {
+        for left in [concat!("    to", "do!()"), "#[ignore]", concat!("db", "g!(x);")] {
+            assert_eq!(left_overs(&file("crates/a/src/b.rs", left)).len(), 1, "{left}");
+        }
+        assert_eq!(left_overs(&file("crates/a/src/b.rs", r#"#[ignore = "needs root"]"#)), [""; 0]);
+        assert_eq!(left_overs(&Tree { files: Vec::new() }), ["Cargo.lock is missing"]);
+    }
+
+    #[test]
+    fn a_place_of_one_machine_is_told() {
+        let (host, folder) = (concat!("https://static.", "crates.io/x"), concat!("/work", "/main/x"));
+        assert_eq!(places(&file("README.md", host)).len(), 1);
+        assert_eq!(places(&file("a.rs", folder)).len(), 1);
+    }
+}
