@@ -86,6 +86,22 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder_of(path)
 }
 
+/// As [`write_private`], but on a full disk the bytes take the place of those of an older file: their room
+/// is there already. For what may be lost, but should be said.
+///
+/// # Errors
+/// Those of the file system.
+pub fn say_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match write_private(path, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            let mut file = fs::OpenOptions::new().write(true).open(path)?;
+            file.write_all(bytes)?;
+            file.set_len(bytes.len() as u64)
+        }
+        written => written,
+    }
+}
+
 /// As [`write_private`], but a file that is there already stays as it is: another start may have made it
 /// meanwhile, and gone on with it.
 ///

@@ -106,11 +106,14 @@ async fn show(wanted: &Arguments, server: &Server) -> anyhow::Result<()> {
     let (http, mqtt) = http.zip(mqtt).context("neither HTTP nor MQTT is served")?;
     let device = match demo.device.take() {
         Some(device) if still_works(http, &device).await? => device,
-        _ => simulate(http, &demo).await?,
+        _ => {
+            demo.device = Some(simulate(http, &demo).await?);
+            // Only what is new is written: a server on a full disk starts, and reads.
+            demo.save(&path)?;
+            demo.device.take().context("the simulated device was just made")?
+        }
     };
     let text = instructions(&demo, &device, http, mqtt, server)?;
-    demo.device = Some(device);
-    demo.save(&path)?;
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{self, Bind, Config};
 use crate::hub::sessions::Sessions;
-use crate::layout::{Layout, make_private, write_private};
+use crate::layout::{Layout, make_private, say_private};
 use crate::listeners::tls::Certificate;
 use crate::listeners::{self, Limit, Stop, Stopper};
 use crate::protocols::{Faces, Protocols, thingsboard};
@@ -302,7 +302,7 @@ fn write_server_json(layout: &Layout, addresses: &Addresses) -> anyhow::Result<(
         "pid": std::process::id(),
         "http": format!("{scheme}://{}", reachable(*address)),
     });
-    write_private(&layout.server_json, json.to_string().as_bytes())
+    say_private(&layout.server_json, json.to_string().as_bytes())
         .with_context(|| format!("cannot write {}", layout.server_json.display()))
 }
 
