@@ -16,6 +16,9 @@ use crate::device_auth::Connected;
 use crate::queue::{self, Message};
 use crate::shared::Shared;
 
+/// How long posts are gathered while they come faster than they are written: fewer syncs, which
+/// provisioning waits for as well. A lone post does not wait.
+const PACE: Duration = Duration::from_millis(4);
 /// Most posts that are written together.
 const MOST_IN_BATCH: usize = 1024;
 /// Most bytes of values that are written together: a post may hold thousands, and all others wait for them.
@@ -131,8 +134,12 @@ pub(crate) fn run(shared: &Shared, inbox: &Receiver<Message<Post>>) {
         if posts.is_empty() && stopping {
             return;
         }
+        let busy = posts.len() > 1;
         for together in portions(posts) {
             write_or_refuse(shared, together);
+        }
+        if busy && !stopping {
+            std::thread::sleep(PACE);
         }
     }
 }

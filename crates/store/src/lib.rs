@@ -139,7 +139,13 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn gather(&self, names: &[(TenantId, &str)]) -> Result<Vec<Option<DeviceRecord>>, StoreError> {
-        self.each(names, |connection, (tenant, name)| devices::named(connection, *tenant, name))
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named = |connection: &Connection, (tenant, name): &(TenantId, &str)| {
+            devices::named(connection, *tenant, name)
+        };
+        self.0.main.read_before_write(|connection| names.iter().map(|key| named(connection, key)).collect())
     }
 
     /// The uses that group secrets have left; `None` where one is not limited, or gone.

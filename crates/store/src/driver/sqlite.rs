@@ -15,7 +15,7 @@ use super::migrations::Schema;
 use crate::StoreError;
 
 /// The log begins anew when it grows past this (or past a share of a small disk).
-const LOG_LIMIT_BYTES: u64 = 64 << 20;
+const LOG_LIMIT_BYTES: u64 = 256 << 20;
 /// What may be left to be moved when the writer has to wait for it.
 const LOG_REST_FRAMES: u64 = 500;
 /// How often the rest is made smaller before the writer has to wait.
@@ -120,6 +120,20 @@ impl Database {
         outcome.map_err(|error| self.room.judge(error))
     }
 
+    /// As [`Database::read`], on the writer's own connection. Its cache holds what was written last, while a
+    /// reader's is void after every commit; and what is read here, the write that follows need not read again.
+    pub(crate) fn read_before_write<T>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = self.writer.lock();
+        take_up(&connection)?;
+        connection.prepare_cached("BEGIN")?.execute([])?;
+        let outcome = f(&connection);
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        outcome
+    }
+
     /// One read transaction: everything `f` sees is of one moment.
     pub(crate) fn read<T>(
         &self,
@@ -184,14 +198,19 @@ impl Database {
     }
 }
 
+/// Whoever used the writer before us may have panicked in the middle.
+fn take_up(connection: &Connection) -> Result<(), StoreError> {
+    if !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    Ok(())
+}
+
 fn transact<T>(
     connection: &Connection,
     f: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    if !connection.is_autocommit() {
-        // Whoever wrote before us panicked in the middle.
-        connection.execute_batch("ROLLBACK")?;
-    }
+    take_up(connection)?;
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let outcome = f(connection).and_then(|value| {
         connection.prepare_cached("COMMIT")?.execute([])?;
