@@ -24,7 +24,7 @@ pub(crate) fn journal_attempts(shared: &Arc<Shared>, stop: &Receiver<()>) {
 
 /// Looks after the store and forgets what has become harmless, until `stop` is closed.
 pub(crate) fn maintain(shared: &Arc<Shared>, stop: &Receiver<()>) {
-    while stop.recv_timeout(2 * PERIOD) == Err(RecvTimeoutError::Timeout) {
+    while stop.recv_timeout(PERIOD / 4) == Err(RecvTimeoutError::Timeout) {
         let now = shared.clock.now();
         shared.throttle.forget_idle(now);
         if let Err(error) = shared.store.maintain(now) {

@@ -15,7 +15,7 @@ use super::migrations::Schema;
 use crate::StoreError;
 
 /// The log begins anew when it grows past this (or past a share of a small disk).
-const LOG_LIMIT_BYTES: u64 = 256 << 20;
+const LOG_LIMIT_BYTES: u64 = 64 << 20;
 /// What may be left to be moved when the writer has to wait for it.
 const LOG_REST_FRAMES: u64 = 500;
 /// How often the rest is made smaller before the writer has to wait.
