@@ -11,6 +11,9 @@ use crate::shared::Shared;
 
 /// How long an attempt may wait for the journal.
 const PERIOD: Duration = Duration::from_millis(500);
+/// How often the store is looked after. Small steps: a log that is moved into its file at once keeps the disk
+/// busy, and everybody's sync waits behind it.
+const UPKEEP: Duration = Duration::from_millis(50);
 /// Most attempts that are journalled in one transaction: devices that are let in wait for it.
 const MOST_TOGETHER: usize = 256;
 
@@ -24,7 +27,7 @@ pub(crate) fn journal_attempts(shared: &Arc<Shared>, stop: &Receiver<()>) {
 
 /// Looks after the store and forgets what has become harmless, until `stop` is closed.
 pub(crate) fn maintain(shared: &Arc<Shared>, stop: &Receiver<()>) {
-    while stop.recv_timeout(PERIOD / 4) == Err(RecvTimeoutError::Timeout) {
+    while stop.recv_timeout(UPKEEP) == Err(RecvTimeoutError::Timeout) {
         let now = shared.clock.now();
         shared.throttle.forget_idle(now);
         if let Err(error) = shared.store.maintain(now) {

@@ -262,7 +262,7 @@ impl Store {
     }
 
     /// Looks after the store: checkpoints, the reserve on the disk, orphaned sealed values, old telemetry.
-    /// Meant to be called about once a second, on a thread that nobody waits for.
+    /// Meant to be called many times a second, on a thread that nobody waits for.
     ///
     /// # Errors
     /// The first thing that failed; the rest was done all the same.
