@@ -28,7 +28,10 @@ use store::Store;
 
 pub use device_auth::{Connected, DeviceAuth};
 pub use hub::{Hub, NewSample};
-pub use ports::{Clock, Farewell, Ports, Sessions};
+pub use ports::{
+    Asked, Attributes, Clock, Connector, DeviceView, Ensured, Farewell, Fault, Hook, HookAnswer, Ports,
+    Sessions, StepKey, Task,
+};
 pub use provisioner::Provisioner;
 pub use registry::Registry;
 pub use store::{Scope, StoreError, Value};

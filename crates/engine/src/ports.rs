@@ -1,8 +1,15 @@
-//! What the engine needs from outside: time, chance, and the sessions it may close.
+//! What the engine needs from outside: time, chance, the sessions it may close, the neighbours it keeps in step
+//! with devices and the people it asks.
+
+mod neighbours;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use domain::{DeviceKey, Entropy, Timestamp};
 use std::sync::Arc;
+
+pub use neighbours::{
+    Asked, Attributes, Connector, DeviceView, Ensured, Fault, Hook, HookAnswer, StepKey, Task,
+};
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
