@@ -2,10 +2,12 @@
 
 mod migrations;
 mod room;
+mod sql;
 pub(crate) mod sqlite;
 
 pub(crate) use migrations::{MAIN, SECRETS, TELEMETRY};
 pub(crate) use room::Room;
+pub(crate) use sql::{Param, Row, Sql, params};
 #[cfg(feature = "test-durability")]
 pub use sqlite::Synchronous;
 #[cfg(not(feature = "test-durability"))]

@@ -26,9 +26,8 @@ use std::sync::Arc;
 
 use domain::{DeviceKey, DeviceRecord, Profile, SecretId, TenantId, Timestamp, Verifier};
 use parking_lot::{FairMutex, Mutex};
-use rusqlite::{Connection, OptionalExtension};
 
-use driver::{Database, MAIN, Room, Setup, Synchronous};
+use driver::{Database, MAIN, Room, Setup, Sql, Synchronous, params};
 use record::Recorder;
 use secrets::{Keys, Kind, Place, Vault};
 use tables::journal::Pen;
@@ -131,7 +130,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn reserve_device_keys(&self, count: u64) -> Result<Range<u64>, StoreError> {
-        self.with_reserve(|| self.0.main.write(|connection| tenants::reserve_device_keys(connection, count)))
+        self.with_reserve(|| self.0.main.write(|sql| tenants::reserve_device_keys(sql, count)))
     }
 
     /// The devices of these names; all of one moment, in the order of `names`.
@@ -142,10 +141,8 @@ impl Store {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let named = |connection: &Connection, (tenant, name): &(TenantId, &str)| {
-            devices::named(connection, *tenant, name)
-        };
-        self.0.main.read_before_write(|connection| names.iter().map(|key| named(connection, key)).collect())
+        let named = |sql: Sql<'_>, (tenant, name): &(TenantId, &str)| devices::named(sql, *tenant, name);
+        self.0.main.read_before_write(|sql| names.iter().map(|key| named(sql, key)).collect())
     }
 
     /// The uses that group secrets have left; `None` where one is not limited, or gone.
@@ -153,7 +150,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn uses_left(&self, secrets: &[SecretId]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.each(secrets, |connection, secret| profiles::uses_left(connection, *secret))
+        self.each(secrets, |sql, secret| profiles::uses_left(sql, *secret))
     }
 
     /// Records decisions: one transaction, synced when this returns. What devices chose is sealed first.
@@ -171,8 +168,8 @@ impl Store {
     ) -> Result<Vec<Result<Recorded, Lost>>, StoreError> {
         self.0.room.to_grow()?;
         self.0.vault.seal(&record::to_seal(entries)?, now)?;
-        self.chained(|connection, mut pen| {
-            let results = Recorder::new(connection, &mut pen, now).record_all(entries)?;
+        self.chained(|sql, mut pen| {
+            let results = Recorder::new(sql, &mut pen, now).record_all(entries)?;
             Ok((results, pen.head()))
         })
     }
@@ -182,7 +179,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn devices_by_key(&self, keys: &[DeviceKey]) -> Result<Vec<Option<DeviceRecord>>, StoreError> {
-        self.each(keys, |connection, key| devices::by_key(connection, *key))
+        self.each(keys, |sql, key| devices::by_key(sql, *key))
     }
 
     /// The devices that chose the credentials of these verifiers, in their order.
@@ -201,7 +198,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn profile_by_provision_key(&self, key: &str) -> Result<Option<Profile>, StoreError> {
-        self.0.main.read(|connection| profiles::by_provision_key(connection, key))
+        self.0.main.read(|sql| profiles::by_provision_key(sql, key))
     }
 
     /// Journals things that changed no device: one transaction, synced when this returns.
@@ -221,7 +218,7 @@ impl Store {
     /// # Errors
     /// What `f` says, what the database says.
     pub fn read<T>(&self, mut f: impl FnMut(&View<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.0.main.read(|connection| f(&View { connection }))
+        self.0.main.read(|sql| f(&View { sql }))
     }
 
     /// An operator's change: one transaction, synced when this returns. `f` may run again, so it only
@@ -241,8 +238,8 @@ impl Store {
         f: &mut impl FnMut(&mut Change<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut refused = None;
-        let written = self.chained(|connection, pen| {
-            let mut change = Change::new(connection, &self.0.keys, &self.0.vault, &self.0.room, pen);
+        let written = self.chained(|sql, pen| {
+            let mut change = Change::new(sql, &self.0.keys, &self.0.vault, &self.0.room, pen);
             match f(&mut change) {
                 Ok(value) => Ok(((value, std::mem::take(&mut change.voided)), change.pen.head())),
                 Err(error) => {
@@ -308,12 +305,12 @@ impl Store {
     fn each<K, T>(
         &self,
         keys: &[K],
-        one: impl Fn(&Connection, &K) -> Result<T, StoreError>,
+        one: impl Fn(Sql<'_>, &K) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.0.main.read(|connection| keys.iter().map(|key| one(connection, key)).collect())
+        self.0.main.read(|sql| keys.iter().map(|key| one(sql, key)).collect())
     }
 
     /// Runs `f` again where it failed because the disk was full and the reserve was given up for it.
@@ -326,12 +323,10 @@ impl Store {
     /// A transaction that appends to the journal. The chain moves on only once it is committed.
     fn chained<T>(
         &self,
-        f: impl for<'c> FnOnce(&'c Connection, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
+        mut f: impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
     ) -> Result<T, StoreError> {
         let mut head = self.0.head.lock();
-        let written =
-            self.0.main.write(|connection| f(connection, Pen::new(connection, &self.0.keys, &head)));
-        let (value, end) = written?;
+        let (value, end) = self.0.main.write(|sql| f(sql, Pen::new(sql, &self.0.keys, &head)))?;
         *head = end;
         Ok(value)
     }
@@ -350,7 +345,7 @@ impl Store {
             return Ok(());
         }
         let settled = self.0.vault.settled(swept.place, SWEPT_AT_ONCE, now)?;
-        let orphans = self.0.main.read(|connection| orphans(connection, &settled))?;
+        let orphans = self.0.main.read(|sql| orphans(sql, &settled))?;
         self.0.vault.delete(&orphans)?;
         swept.place = settled.last().copied();
         // A round reads every sealed value: often enough is once in a while.
@@ -390,10 +385,10 @@ fn open(
     let telemetry = TelemetryStore::open(&setup(TELEMETRY_CACHE_KIB, false), &room)?;
     let keys = open_keys(&main, &vault, now)?;
     let largest = vault.largest_device()?.max(telemetry.largest_device()?);
-    let head = main.write(|connection| {
-        tenants::ensure_default(connection, now)?;
-        tenants::skip_device_keys(connection, largest.max(devices::largest_key(connection)?))?;
-        journal::continue_chain(connection, &server, now)
+    let head = main.write(|sql| {
+        tenants::ensure_default(sql, now)?;
+        tenants::skip_device_keys(sql, largest.max(devices::largest_key(sql)?))?;
+        journal::continue_chain(sql, &server, now)
     })?;
     // New files have their names only once their directory is synced.
     File::open(&dir)?.sync_all()?;
@@ -432,24 +427,21 @@ fn open_keys(main: &Database, vault: &Vault, now: Timestamp) -> Result<Keys, Sto
     }
     let keys = Keys::open(vault, ours.is_none(), now)?;
     if ours.is_none() {
-        main.write(|connection| {
-            connection.execute("INSERT INTO instance (id) VALUES (?)", [&theirs])?;
-            Ok(())
-        })?;
+        main.write(|sql| sql.execute("INSERT INTO instance (id) VALUES (?)", params![&theirs]))?;
     }
     Ok(keys)
 }
 
-fn instance(connection: &Connection) -> Result<Option<String>, StoreError> {
-    Ok(connection.query_row("SELECT id FROM instance", [], |row| row.get(0)).optional()?)
+fn instance(sql: Sql<'_>) -> Result<Option<String>, StoreError> {
+    sql.first("SELECT id FROM instance", params![], |row| row.string(0))
 }
 
-fn orphans(connection: &Connection, places: &[Place]) -> Result<Vec<Place>, StoreError> {
+fn orphans(sql: Sql<'_>, places: &[Place]) -> Result<Vec<Place>, StoreError> {
     let mut orphans = Vec::new();
     for place in places {
         let named = match place.kind {
-            Kind::GroupSecret => profiles::names(connection, *place)?,
-            _ => devices::names(connection, *place)?,
+            Kind::GroupSecret => profiles::names(sql, *place)?,
+            _ => devices::names(sql, *place)?,
         };
         if !named {
             orphans.push(*place);

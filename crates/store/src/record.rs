@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::collections::hash_map;
 
 use domain::{Held, Origin, ProfileId, Provision, SecretId, TenantId, Timestamp, Version};
-use rusqlite::Connection;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::StoreError;
+use crate::driver::{Sql, params};
 use crate::secrets::{Place, Unsealed};
 use crate::tables::journal::Pen;
 use crate::tables::{devices, profiles};
@@ -52,7 +52,7 @@ pub enum Lost {
 
 /// One transaction's worth of decisions.
 pub(crate) struct Recorder<'a, 'p> {
-    connection: &'a Connection,
+    sql: Sql<'a>,
     pen: &'p mut Pen<'a>,
     now: Timestamp,
     /// The version at which each profile stands, and its name; `None` where it is gone.
@@ -62,8 +62,8 @@ pub(crate) struct Recorder<'a, 'p> {
 }
 
 impl<'a, 'p> Recorder<'a, 'p> {
-    pub(crate) fn new(connection: &'a Connection, pen: &'p mut Pen<'a>, now: Timestamp) -> Recorder<'a, 'p> {
-        Recorder { connection, pen, now, profiles: HashMap::new(), uses: HashMap::new() }
+    pub(crate) fn new(sql: Sql<'a>, pen: &'p mut Pen<'a>, now: Timestamp) -> Recorder<'a, 'p> {
+        Recorder { sql, pen, now, profiles: HashMap::new(), uses: HashMap::new() }
     }
 
     pub(crate) fn record_all(
@@ -73,7 +73,7 @@ impl<'a, 'p> Recorder<'a, 'p> {
         let results = entries.iter().map(|entry| self.record(entry)).collect::<Result<_, _>>()?;
         for (secret, left) in &self.uses {
             if let Some(left) = left {
-                profiles::spend(self.connection, *secret, *left)?;
+                profiles::spend(self.sql, *secret, *left)?;
             }
         }
         Ok(results)
@@ -94,7 +94,7 @@ impl<'a, 'p> Recorder<'a, 'p> {
         let key = (provision.device.tenant, provision.device.profile);
         let standing = match self.profiles.entry(key) {
             hash_map::Entry::Occupied(known) => known.into_mut(),
-            hash_map::Entry::Vacant(new) => new.insert(profiles::standing(self.connection, key.0, key.1)?),
+            hash_map::Entry::Vacant(new) => new.insert(profiles::standing(self.sql, key.0, key.1)?),
         };
         let standing = standing.as_ref().filter(|(version, _)| *version == provision.profile_version);
         Ok(standing.map(|(_, name)| name.clone()))
@@ -110,10 +110,10 @@ impl<'a, 'p> Recorder<'a, 'p> {
             }
             return Ok(written);
         }
-        self.connection.prepare_cached("SAVEPOINT exhausted")?.execute([])?;
+        self.sql.execute("SAVEPOINT exhausted", params![])?;
         let written = self.write(provision)?;
-        self.connection.prepare_cached("ROLLBACK TO exhausted")?.execute([])?;
-        self.connection.prepare_cached("RELEASE exhausted")?.execute([])?;
+        self.sql.execute("ROLLBACK TO exhausted", params![])?;
+        self.sql.execute("RELEASE exhausted", params![])?;
         Ok(written.and(Err(Lost::UsesExhausted)))
     }
 
@@ -122,7 +122,7 @@ impl<'a, 'p> Recorder<'a, 'p> {
         let Some(secret) = spends else { return Ok(None) };
         match self.uses.entry(secret) {
             hash_map::Entry::Occupied(known) => Ok(*known.get()),
-            hash_map::Entry::Vacant(new) => Ok(*new.insert(profiles::uses_left(self.connection, secret)?)),
+            hash_map::Entry::Vacant(new) => Ok(*new.insert(profiles::uses_left(self.sql, secret)?)),
         }
     }
 
@@ -134,8 +134,8 @@ impl<'a, 'p> Recorder<'a, 'p> {
 
     fn write(&self, provision: &Provision) -> Result<Result<(), Lost>, StoreError> {
         let written = match provision.replaces {
-            None => devices::insert(self.connection, &provision.device)?,
-            Some(stands) => devices::update(self.connection, &provision.device, stands)?,
+            None => devices::insert(self.sql, &provision.device)?,
+            Some(stands) => devices::update(self.sql, &provision.device, stands)?,
         };
         if written { Ok(Ok(())) } else { self.loss(provision).map(Err) }
     }
@@ -143,7 +143,7 @@ impl<'a, 'p> Recorder<'a, 'p> {
     /// What stood in the way of a row that was not written.
     fn loss(&self, provision: &Provision) -> Result<Lost, StoreError> {
         let device = &provision.device;
-        let named = devices::named(self.connection, device.tenant, &device.name)?;
+        let named = devices::named(self.sql, device.tenant, &device.name)?;
         match (provision.replaces, named) {
             (None, Some(_)) => return Ok(Lost::NameTaken),
             (Some(stands), Some(present)) if present.key == device.key && present.version == stands => {}
@@ -151,7 +151,7 @@ impl<'a, 'p> Recorder<'a, 'p> {
             (None, None) => {}
         }
         let Some(verifier) = devices::verifier(&device.credential) else { return Ok(Lost::DeviceChanged) };
-        let holder = devices::by_verifier(self.connection, &verifier)?;
+        let holder = devices::by_verifier(self.sql, &verifier)?;
         Ok(holder.map_or(Lost::DeviceChanged, |holder| Lost::CredentialsTaken {
             elsewhere: holder.tenant != device.tenant,
         }))

@@ -8,16 +8,14 @@ pub(crate) mod tenants;
 
 use std::ops::Deref;
 
-use rusqlite::Connection;
-
 use crate::StoreError;
-use crate::driver::Room;
+use crate::driver::{Room, Sql};
 use crate::secrets::{Keys, Place, Vault};
 use journal::Pen;
 
 /// What an operator's transaction sees: the registry of one moment.
 pub struct View<'a> {
-    pub(crate) connection: &'a Connection,
+    pub(crate) sql: Sql<'a>,
 }
 
 /// An operator's transaction: sees what a [`View`] sees, and changes it. Rolled back as a whole on an error.
@@ -33,13 +31,13 @@ pub struct Change<'a> {
 
 impl<'a> Change<'a> {
     pub(crate) fn new(
-        connection: &'a Connection,
+        sql: Sql<'a>,
         keys: &'a Keys,
         vault: &'a Vault,
         room: &'a Room,
         pen: Pen<'a>,
     ) -> Change<'a> {
-        Change { view: View { connection }, keys, vault, room, pen, voided: Vec::new() }
+        Change { view: View { sql }, keys, vault, room, pen, voided: Vec::new() }
     }
 
     pub(crate) fn room_to_grow(&self) -> Result<(), StoreError> {

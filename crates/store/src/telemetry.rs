@@ -4,11 +4,9 @@
 use std::sync::Arc;
 
 use domain::{DeviceKey, Timestamp};
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row, params};
 
 use crate::StoreError;
-use crate::driver::{Database, Room, Setup, TELEMETRY};
+use crate::driver::{Database, Param, Room, Row, Setup, Sql, TELEMETRY, params};
 use crate::error::storable;
 
 /// How long history is kept, in milliseconds: seven days.
@@ -110,12 +108,12 @@ impl TelemetryStore {
     pub fn append(&self, samples: &[Sample], now: Timestamp) -> Result<(), StoreError> {
         self.room.to_grow()?;
         samples.iter().try_for_each(Sample::check)?;
-        self.database.write(|connection| {
-            let mut arrival = last_arrival(connection)?.max(arrival_at(now) - 1);
+        self.database.write(|sql| {
+            let mut arrival = last_arrival(sql)?.max(arrival_at(now) - 1);
             for sample in samples {
                 arrival += 1;
-                insert(connection, arrival, sample)?;
-                upsert(connection, sample)?;
+                insert(sql, arrival, sample)?;
+                upsert(sql, sample)?;
             }
             Ok(())
         })
@@ -126,12 +124,8 @@ impl TelemetryStore {
     /// # Errors
     /// What the database says.
     pub fn latest(&self, device: DeviceKey) -> Result<Vec<Latest>, StoreError> {
-        let sql = "SELECT scope, key, at, form, value FROM latest WHERE device = ? ORDER BY scope, key";
-        self.database.read(|connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query([device.0.cast_signed()])?;
-            collect(&mut rows)
-        })
+        let text = "SELECT scope, key, at, form, value FROM latest WHERE device = ? ORDER BY scope, key";
+        self.database.read(|sql| sql.query(text, params![device], read))
     }
 
     /// At most `limit` values of a device, of one key or of all, the one that came last first.
@@ -144,13 +138,17 @@ impl TelemetryStore {
         key: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Latest>, StoreError> {
-        let sql = "SELECT scope, key, at, form, value FROM history
-                   WHERE device = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY arrival DESC LIMIT ?3";
+        let columns = "SELECT scope, key, at, form, value FROM history WHERE device = ?";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.database.read(|connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query(params![device.0.cast_signed(), key, limit])?;
-            collect(&mut rows)
+        self.database.read(|sql| match key {
+            Some(key) => {
+                let text = format!("{columns} AND key = ? ORDER BY arrival DESC LIMIT ?");
+                sql.query(&text, params![device, key, limit], read)
+            }
+            None => {
+                let text = format!("{columns} ORDER BY arrival DESC LIMIT ?");
+                sql.query(&text, params![device, limit], read)
+            }
         })
     }
 
@@ -159,11 +157,10 @@ impl TelemetryStore {
     /// # Errors
     /// What the database says.
     pub fn forget(&self, devices: &[DeviceKey]) -> Result<(), StoreError> {
-        self.database.write(|connection| {
+        self.database.write(|sql| {
             for device in devices {
-                let device = device.0.cast_signed();
-                connection.prepare_cached("DELETE FROM latest WHERE device = ?")?.execute([device])?;
-                connection.prepare_cached("DELETE FROM history WHERE device = ?")?.execute([device])?;
+                sql.execute("DELETE FROM latest WHERE device = ?", params![*device])?;
+                sql.execute("DELETE FROM history WHERE device = ?", params![*device])?;
             }
             Ok(())
         })
@@ -171,9 +168,11 @@ impl TelemetryStore {
 
     /// The largest key of a device that has told anything.
     pub(crate) fn largest_device(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT max(coalesce((SELECT max(device) FROM latest), 0), coalesce((SELECT max(device) FROM history), 0))";
-        self.database
-            .read(|connection| Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?.cast_unsigned()))
+        let largest = |sql: Sql<'_>, text| sql.one(text, params![], |row| row.opt_unsigned(0));
+        self.database.read(|sql| {
+            let latest = largest(sql, "SELECT max(device) FROM latest")?;
+            Ok(latest.max(largest(sql, "SELECT max(device) FROM history")?).unwrap_or(0))
+        })
     }
 
     /// Drops history that is too old or too much, the oldest first, in steps that hold the writer shortly.
@@ -185,7 +184,7 @@ impl TelemetryStore {
             if self.database.read(first_arrival)?.is_none_or(|first| first >= before) {
                 return Ok(());
             }
-            self.database.write(|connection| drop_oldest(connection, before))?;
+            self.database.write(|sql| drop_oldest(sql, before))?;
         }
         Ok(())
     }
@@ -199,57 +198,41 @@ impl TelemetryStore {
     }
 }
 
-fn insert(connection: &Connection, arrival: i64, sample: &Sample) -> Result<(), StoreError> {
-    let sql =
+fn insert(sql: Sql<'_>, arrival: i64, sample: &Sample) -> Result<(), StoreError> {
+    let text =
         "INSERT INTO history (arrival, device, scope, key, at, form, value) VALUES (?, ?, ?, ?, ?, ?, ?)";
-    connection.prepare_cached(sql)?.execute(params![
-        arrival,
-        sample.device.0.cast_signed(),
-        sample.scope.number(),
-        sample.key,
-        sample.at.0,
-        sample.value.form(),
-        sample.value.column(),
-    ])?;
+    let (scope, form, value) = (sample.scope.number(), sample.value.form(), sample.value.column());
+    sql.execute(text, params![arrival, sample.device, scope, &sample.key, sample.at, form, value])?;
     Ok(())
 }
 
-fn upsert(connection: &Connection, sample: &Sample) -> Result<(), StoreError> {
-    let sql = "INSERT INTO latest (device, scope, key, at, form, value) VALUES (?, ?, ?, ?, ?, ?)
+fn upsert(sql: Sql<'_>, sample: &Sample) -> Result<(), StoreError> {
+    let text = "INSERT INTO latest (device, scope, key, at, form, value) VALUES (?, ?, ?, ?, ?, ?)
                ON CONFLICT DO UPDATE SET at = excluded.at, form = excluded.form, value = excluded.value
                WHERE excluded.at >= at OR scope = 1";
-    connection.prepare_cached(sql)?.execute(params![
-        sample.device.0.cast_signed(),
-        sample.scope.number(),
-        sample.key,
-        sample.at.0,
-        sample.value.form(),
-        sample.value.column(),
-    ])?;
+    let (scope, form, value) = (sample.scope.number(), sample.value.form(), sample.value.column());
+    sql.execute(text, params![sample.device, scope, &sample.key, sample.at, form, value])?;
     Ok(())
 }
 
-fn last_arrival(connection: &Connection) -> Result<i64, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT max(arrival) FROM history")?;
-    Ok(statement.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0))
+fn last_arrival(sql: Sql<'_>) -> Result<i64, StoreError> {
+    let last = sql.one("SELECT max(arrival) FROM history", params![], |row| row.opt_int(0))?;
+    Ok(last.unwrap_or(0))
 }
 
-fn first_arrival(connection: &Connection) -> Result<Option<i64>, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT min(arrival) FROM history")?;
-    Ok(statement.query_row([], |row| row.get(0))?)
+fn first_arrival(sql: Sql<'_>) -> Result<Option<i64>, StoreError> {
+    sql.one("SELECT min(arrival) FROM history", params![], |row| row.opt_int(0))
 }
 
-fn drop_oldest(connection: &Connection, before: i64) -> Result<(), StoreError> {
-    let sql = "DELETE FROM history WHERE arrival IN
+fn drop_oldest(sql: Sql<'_>, before: i64) -> Result<(), StoreError> {
+    let text = "DELETE FROM history WHERE arrival IN
                    (SELECT arrival FROM history WHERE arrival < ? ORDER BY arrival LIMIT ?)";
-    connection.prepare_cached(sql)?.execute((before, PRUNED_AT_ONCE))?;
+    sql.execute(text, params![before, PRUNED_AT_ONCE])?;
     Ok(())
 }
 
-fn used_bytes(connection: &Connection) -> Result<u64, StoreError> {
-    let pragma = |name: &str| -> Result<u64, StoreError> {
-        Ok(connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))?.cast_unsigned())
-    };
+fn used_bytes(sql: Sql<'_>) -> Result<u64, StoreError> {
+    let pragma = |name: &str| sql.one(&format!("PRAGMA {name}"), params![], |row| row.unsigned(0));
     Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
 }
 
@@ -258,29 +241,21 @@ fn arrival_at(now: Timestamp) -> i64 {
     now.0.clamp(0, i64::MAX >> ARRIVAL_BITS) << ARRIVAL_BITS
 }
 
-fn collect(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<Latest>, StoreError> {
-    let mut values = Vec::new();
-    while let Some(row) = rows.next()? {
-        values.push(read(row)?);
-    }
-    Ok(values)
-}
-
 fn read(row: &Row<'_>) -> Result<Latest, StoreError> {
-    let scope = match row.get(0)? {
+    let scope = match row.int(0)? {
         0 => Scope::Timeseries,
         1 => Scope::ClientAttribute,
         other => return Err(StoreError::corrupt("the scope of a value", other)),
     };
-    let value = match row.get(3)? {
-        0 => Value::Bool(row.get(4)?),
-        1 => Value::Integer(row.get(4)?),
-        2 => Value::Double(row.get(4)?),
-        3 => Value::Text(row.get(4)?),
-        4 => Value::Json(row.get(4)?),
+    let value = match row.int(3)? {
+        0 => Value::Bool(row.int(4)? != 0),
+        1 => Value::Integer(row.int(4)?),
+        2 => Value::Double(row.real(4)?),
+        3 => Value::Text(row.string(4)?),
+        4 => Value::Json(row.string(4)?),
         other => return Err(StoreError::corrupt("the form of a value", other)),
     };
-    Ok(Latest { scope, key: row.get(1)?, at: Timestamp(row.get(2)?), value })
+    Ok(Latest { scope, key: row.string(1)?, at: row.time(2)?, value })
 }
 
 impl Scope {
@@ -303,12 +278,12 @@ impl Value {
         }
     }
 
-    fn column(&self) -> ToSqlOutput<'_> {
-        ToSqlOutput::Borrowed(match self {
-            Value::Bool(yes) => ValueRef::Integer(i64::from(*yes)),
-            Value::Integer(number) => ValueRef::Integer(*number),
-            Value::Double(number) => ValueRef::Real(*number),
-            Value::Text(text) | Value::Json(text) => ValueRef::Text(text.as_bytes()),
-        })
+    fn column(&self) -> Param<'_> {
+        match self {
+            Value::Bool(yes) => Param::Int(i64::from(*yes)),
+            Value::Integer(number) => Param::Int(*number),
+            Value::Double(number) => Param::Real(*number),
+            Value::Text(text) | Value::Json(text) => Param::Text(text),
+        }
     }
 }

@@ -3,8 +3,7 @@
 //! A file knows its `(version, compatible_from)`. A server refuses it only if `compatible_from` is above
 //! the version that the server itself knows, so servers can be upgraded one after another.
 
-use rusqlite::Connection;
-
+use super::{Sql, params};
 use crate::StoreError;
 
 /// The steps of one file.
@@ -41,62 +40,64 @@ pub(crate) const TELEMETRY: Schema = Schema {
 
 impl Schema {
     /// Takes the file to today's schema, in the transaction that is open.
-    pub(crate) fn migrate(&self, connection: &Connection) -> Result<(), StoreError> {
-        let (version, compatible_from) = read_version(connection)?;
+    pub(crate) fn migrate(&self, sql: Sql<'_>) -> Result<(), StoreError> {
+        let (version, compatible_from) = read_version(sql)?;
         if compatible_from > self.version() {
             let file = self.file.to_owned();
             return Err(StoreError::TooNew { file, compatible_from, known: self.version() });
         }
         for step in self.steps.iter().skip(version as usize) {
-            connection.execute_batch(step.sql)?;
+            sql.batch(step.sql)?;
         }
-        if version < self.version() { self.write_version(connection) } else { Ok(()) }
+        if version < self.version() { self.write_version(sql) } else { Ok(()) }
     }
 
     fn version(&self) -> u32 {
         self.steps.len() as u32
     }
 
-    fn write_version(&self, connection: &Connection) -> Result<(), StoreError> {
+    fn write_version(&self, sql: Sql<'_>) -> Result<(), StoreError> {
         let compatible_from = self.steps.iter().map(|step| step.compatible_from).max().unwrap_or(1);
-        connection
-            .execute("UPDATE meta SET version = ?, compatible_from = ?", (self.version(), compatible_from))?;
+        let text = "UPDATE meta SET version = ?, compatible_from = ?";
+        sql.execute(text, params![self.version(), compatible_from])?;
         Ok(())
     }
 }
 
-fn read_version(connection: &Connection) -> Result<(u32, u32), StoreError> {
-    connection.execute_batch(
+fn read_version(sql: Sql<'_>) -> Result<(u32, u32), StoreError> {
+    sql.batch(
         "CREATE TABLE IF NOT EXISTS meta (version INTEGER NOT NULL, compatible_from INTEGER NOT NULL);
          INSERT INTO meta SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM meta);",
     )?;
     let pair = "SELECT version, compatible_from FROM meta";
-    Ok(connection.query_row(pair, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    sql.one(pair, params![], |row| Ok((row.int(0)? as u32, row.int(1)? as u32)))
 }
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
 
     fn with_version(version: u32, compatible_from: u32) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
-        MAIN.migrate(&connection).unwrap();
-        connection
-            .execute("UPDATE meta SET version = ?, compatible_from = ?", (version, compatible_from))
-            .unwrap();
+        let sql = Sql::Sqlite(&connection);
+        MAIN.migrate(sql).unwrap();
+        let text = "UPDATE meta SET version = ?, compatible_from = ?";
+        sql.execute(text, params![version, compatible_from]).unwrap();
         connection
     }
 
     #[test]
     fn a_newer_schema_is_used_while_it_says_that_we_can() {
         let connection = with_version(7, 1);
-        MAIN.migrate(&connection).unwrap();
-        assert_eq!(read_version(&connection).unwrap(), (7, 1));
+        MAIN.migrate(Sql::Sqlite(&connection)).unwrap();
+        assert_eq!(read_version(Sql::Sqlite(&connection)).unwrap(), (7, 1));
     }
 
     #[test]
     fn a_schema_that_says_we_cannot_is_refused() {
-        let error = MAIN.migrate(&with_version(7, 6)).unwrap_err();
+        let error = MAIN.migrate(Sql::Sqlite(&with_version(7, 6))).unwrap_err();
         assert!(matches!(error, StoreError::TooNew { compatible_from: 6, known: 1, .. }), "{error}");
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use parking_lot::{FairMutex, Mutex};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
 
-use super::Room;
 use super::migrations::Schema;
+use super::{Room, Sql};
 use crate::StoreError;
 
 /// The log begins anew when it grows past this (or past a share of a small disk).
@@ -24,7 +24,7 @@ const LOG_ROUNDS: u32 = 4;
 const FRAME_BYTES: u64 = 4096 + 24;
 /// Reader connections that are kept; more are opened when more are needed at once.
 const IDLE_READERS: usize = 8;
-const CACHED_STATEMENTS: usize = 64;
+const CACHED_STATEMENTS: usize = 128;
 /// What the process ends with when a sync fails (`EX_IOERR` of sysexits.h).
 const SYNC_FAILED: i32 = 74;
 
@@ -104,15 +104,12 @@ impl Database {
             readers: Mutex::new(Vec::new()),
             room: Arc::clone(room),
         };
-        database.write(|connection| schema.migrate(connection))?;
+        database.write(|sql| schema.migrate(sql))?;
         Ok(database)
     }
 
     /// One transaction with one sync. Rolled back where `f` or the commit fails; the connection stays usable.
-    pub(crate) fn write<T>(
-        &self,
-        f: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub(crate) fn write<T>(&self, f: impl FnOnce(Sql<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let connection = self.writer.lock();
         let outcome = transact(&connection, f);
         drop(connection);
@@ -124,25 +121,22 @@ impl Database {
     /// reader's is void after every commit; and what is read here, the write that follows need not read again.
     pub(crate) fn read_before_write<T>(
         &self,
-        f: impl FnOnce(&Connection) -> Result<T, StoreError>,
+        f: impl FnOnce(Sql<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let connection = self.writer.lock();
         take_up(&connection)?;
         connection.prepare_cached("BEGIN")?.execute([])?;
-        let outcome = f(&connection);
+        let outcome = f(Sql::Sqlite(&connection));
         connection.prepare_cached("COMMIT")?.execute([])?;
         outcome
     }
 
     /// One read transaction: everything `f` sees is of one moment.
-    pub(crate) fn read<T>(
-        &self,
-        f: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub(crate) fn read<T>(&self, f: impl FnOnce(Sql<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let pooled = self.readers.lock().pop();
         let connection = pooled.map_or_else(|| reader(&self.path), Ok)?;
         connection.prepare_cached("BEGIN")?.execute([])?;
-        let outcome = f(&connection);
+        let outcome = f(Sql::Sqlite(&connection));
         connection.prepare_cached("COMMIT")?.execute([])?;
         let mut readers = self.readers.lock();
         if readers.len() < IDLE_READERS {
@@ -208,11 +202,11 @@ fn take_up(connection: &Connection) -> Result<(), StoreError> {
 
 fn transact<T>(
     connection: &Connection,
-    f: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    f: impl FnOnce(Sql<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     take_up(connection)?;
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let outcome = f(connection).and_then(|value| {
+    let outcome = f(Sql::Sqlite(connection)).and_then(|value| {
         connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(value)
     });

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use domain::{DeviceKey, Generation, SecretId, TenantId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use zeroize::Zeroizing;
 
 use super::envelope::{self, Context, Fresh};
 use super::kek::KeyProvider;
 use crate::StoreError;
-use crate::driver::{Database, Room, SECRETS, Setup};
+use crate::driver::{Database, Room, Row, SECRETS, Setup, Sql, params};
 
 /// How long a value may wait for the row that names it.
 const ORPHAN_AFTER_MS: i64 = 60 * 60 * 1000;
@@ -111,11 +110,8 @@ impl Vault {
             .iter()
             .map(|value| self.sealed(value.place, &value.clear))
             .collect::<Result<Vec<_>, _>>()?;
-        self.database.write(|connection| {
-            values
-                .iter()
-                .zip(&blobs)
-                .try_for_each(|(value, blob)| self.insert(connection, value.place, blob, now))
+        self.database.write(|sql| {
+            values.iter().zip(&blobs).try_for_each(|(value, blob)| self.insert(sql, value.place, blob, now))
         })
     }
 
@@ -139,31 +135,31 @@ impl Vault {
         if places.is_empty() {
             return Ok(());
         }
-        self.database.write(|connection| places.iter().try_for_each(|place| delete(connection, *place)))?;
+        self.database.write(|sql| places.iter().try_for_each(|place| delete(sql, *place)))?;
         self.database.checkpoint()
     }
 
     /// The word that ties this file to its main database; made here at the first start.
     pub(crate) fn instance(&self) -> Result<String, StoreError> {
-        self.database.write(|connection| {
-            let known = connection.query_row("SELECT id FROM instance", [], |row| row.get(0)).optional()?;
+        self.database.write(|sql| {
+            let known = sql.first("SELECT id FROM instance", params![], |row| row.string(0))?;
             if let Some(id) = known {
                 return Ok(id);
             }
             let id: String = super::random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect();
-            connection.execute("INSERT INTO instance (id) VALUES (?)", [&id])?;
+            sql.execute("INSERT INTO instance (id) VALUES (?)", params![&id])?;
             Ok(id)
         })
     }
 
     /// The largest number of a device that has a sealed value.
     pub(crate) fn largest_device(&self) -> Result<u64, StoreError> {
-        self.database.read(|connection| {
+        self.database.read(|sql| {
             let mut largest = 0;
-            let mut tenant = next_tenant(connection, -1)?;
+            let mut tenant = next_tenant(sql, -1)?;
             while let Some(known) = tenant {
-                largest = largest.max(largest_device(connection, known)?);
-                tenant = next_tenant(connection, known)?;
+                largest = largest.max(largest_device(sql, known)?);
+                tenant = next_tenant(sql, known)?;
             }
             Ok(largest)
         })
@@ -176,7 +172,7 @@ impl Vault {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<Place>, StoreError> {
-        self.database.read(|connection| settled(connection, after, limit, now))
+        self.database.read(|sql| settled(sql, after, limit, now))
     }
 
     pub(crate) fn tend(&self) -> Result<(), StoreError> {
@@ -194,41 +190,22 @@ impl Vault {
             .map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
-    fn insert(
-        &self,
-        connection: &Connection,
-        place: Place,
-        blob: &[u8],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO sealed (tenant, kind, record, field, generation, blob, kek_id, created_at)
+    fn insert(&self, sql: Sql<'_>, place: Place, blob: &[u8], now: Timestamp) -> Result<(), StoreError> {
+        let text = "INSERT INTO sealed (tenant, kind, record, field, generation, blob, kek_id, created_at)
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
-        connection.prepare_cached(sql)?.execute(params![
-            place.tenant.cast_signed(),
-            place.kind.word(),
-            place.record_text(),
-            place.kind.field(),
-            place.generation.cast_signed(),
-            blob,
-            self.kek.id(),
-            now.0,
-        ])?;
+        let (kind, record, field) = (place.kind.word(), place.record_text(), place.kind.field());
+        let key_id = self.kek.id();
+        let params = params![place.tenant, kind, &record, field, place.generation, blob, key_id, now];
+        sql.execute(text, params)?;
         Ok(())
     }
 
     fn blob(&self, place: Place) -> Result<Option<Vec<u8>>, StoreError> {
-        let sql = "SELECT blob FROM sealed
-                   WHERE tenant = ? AND kind = ? AND record = ? AND field = ? AND generation = ?";
-        self.database.read(|connection| {
-            let key = params![
-                place.tenant.cast_signed(),
-                place.kind.word(),
-                place.record_text(),
-                place.kind.field(),
-                place.generation.cast_signed(),
-            ];
-            Ok(connection.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?)
-        })
+        let text = "SELECT blob FROM sealed
+                    WHERE tenant = ? AND kind = ? AND record = ? AND field = ? AND generation = ?";
+        let (kind, record, field) = (place.kind.word(), place.record_text(), place.kind.field());
+        let params = params![place.tenant, kind, &record, field, place.generation];
+        self.database.read(|sql| sql.first(text, params, |row| row.bytes(0).map(<[u8]>::to_vec)))
     }
 
     fn unreadable(&self, place: Place, blob: &[u8]) -> String {
@@ -254,70 +231,45 @@ fn context<'a>(place: Place, tenant: &'a str, record: &'a str) -> Context<'a> {
     }
 }
 
-fn delete(connection: &Connection, place: Place) -> Result<(), StoreError> {
-    let sql =
+fn delete(sql: Sql<'_>, place: Place) -> Result<(), StoreError> {
+    let text =
         "DELETE FROM sealed WHERE tenant = ? AND kind = ? AND record = ? AND field = ? AND generation = ?";
-    connection.prepare_cached(sql)?.execute(params![
-        place.tenant.cast_signed(),
-        place.kind.word(),
-        place.record_text(),
-        place.kind.field(),
-        place.generation.cast_signed(),
-    ])?;
+    let (kind, record, field) = (place.kind.word(), place.record_text(), place.kind.field());
+    sql.execute(text, params![place.tenant, kind, &record, field, place.generation])?;
     Ok(())
 }
 
-fn next_tenant(connection: &Connection, after: i64) -> Result<Option<i64>, StoreError> {
-    let sql = "SELECT min(tenant) FROM sealed WHERE tenant > ?";
-    Ok(connection.prepare_cached(sql)?.query_row([after], |row| row.get(0))?)
+fn next_tenant(sql: Sql<'_>, after: i64) -> Result<Option<i64>, StoreError> {
+    sql.one("SELECT min(tenant) FROM sealed WHERE tenant > ?", params![after], |row| row.opt_int(0))
 }
 
-fn largest_device(connection: &Connection, tenant: i64) -> Result<u64, StoreError> {
-    let sql = "SELECT max(record) FROM sealed WHERE tenant = ? AND kind = ?";
-    let largest: Option<String> = connection
-        .prepare_cached(sql)?
-        .query_row(params![tenant, Kind::DeviceCredential.word()], |row| row.get(0))?;
-    largest.map_or(Ok(0), |text| parse_record(&text))
+fn largest_device(sql: Sql<'_>, tenant: i64) -> Result<u64, StoreError> {
+    let text = "SELECT max(record) FROM sealed WHERE tenant = ? AND kind = ?";
+    sql.one(text, params![tenant, Kind::DeviceCredential.word()], |row| {
+        row.opt_text(0)?.map_or(Ok(0), parse_record)
+    })
 }
 
-fn settled(
-    connection: &Connection,
-    after: Option<Place>,
-    limit: u32,
-    now: Timestamp,
-) -> Result<Vec<Place>, StoreError> {
-    let sql = "SELECT tenant, kind, record, generation FROM sealed
+fn settled(sql: Sql<'_>, after: Option<Place>, limit: u32, now: Timestamp) -> Result<Vec<Place>, StoreError> {
+    let text = "SELECT tenant, kind, record, generation FROM sealed
                WHERE (tenant, kind, record, field, generation) > (?, ?, ?, ?, ?)
                  AND kind IN ('device_credential', 'group_secret') AND created_at <= ?
                ORDER BY tenant, kind, record, field, generation LIMIT ?";
     // Tenant 0 holds the server's own keys, which nothing sweeps.
     let from = after.unwrap_or(Place { tenant: 0, kind: Kind::TokenKey, record: u64::MAX, generation: 0 });
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![
-        from.tenant.cast_signed(),
-        from.kind.word(),
-        from.record_text(),
-        from.kind.field(),
-        from.generation.cast_signed(),
-        now.0.saturating_sub(ORPHAN_AFTER_MS),
-        limit,
-    ])?;
-    let mut places = Vec::new();
-    while let Some(row) = rows.next()? {
-        places.push(read_place(row)?);
-    }
-    Ok(places)
+    let (kind, record, field) = (from.kind.word(), from.record_text(), from.kind.field());
+    let until = now.0.saturating_sub(ORPHAN_AFTER_MS);
+    sql.query(text, params![from.tenant, kind, &record, field, from.generation, until, limit], read_place)
 }
 
 fn read_place(row: &Row<'_>) -> Result<Place, StoreError> {
-    let kind: String = row.get(1)?;
-    let record: String = row.get(2)?;
-    let kind = if kind == Kind::GroupSecret.word() { Kind::GroupSecret } else { Kind::DeviceCredential };
+    let kind =
+        if row.text(1)? == Kind::GroupSecret.word() { Kind::GroupSecret } else { Kind::DeviceCredential };
     Ok(Place {
-        tenant: row.get::<_, i64>(0)?.cast_unsigned(),
+        tenant: row.unsigned(0)?,
         kind,
-        record: parse_record(&record)?,
-        generation: row.get::<_, i64>(3)?.cast_unsigned(),
+        record: parse_record(row.text(2)?)?,
+        generation: row.unsigned(3)?,
     })
 }
 

@@ -2,13 +2,12 @@
 
 use domain::credentials::BasicParts;
 use domain::{
-    Credential, DeviceKey, DeviceRecord, DeviceState, Generation, ProfileId, TenantId, Timestamp, Verifier,
-    Version,
+    Credential, DeviceKey, DeviceRecord, DeviceState, Generation, ProfileId, TenantId, Verifier, Version,
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Change, View};
 use crate::StoreError;
+use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 use crate::secrets::Place;
 
@@ -37,9 +36,7 @@ impl View<'_> {
     pub fn device_named(&self, tenant: TenantId, name: &str) -> Result<Option<DeviceRow>, StoreError> {
         let sql =
             format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query((tenant.0.cast_signed(), name))?;
-        rows.next()?.map(read_row).transpose()
+        self.sql.first(&sql, params![tenant, name], read_row)
     }
 
     /// The device of that key, if it belongs to that tenant.
@@ -48,9 +45,7 @@ impl View<'_> {
     /// What the database says.
     pub fn device_by_key(&self, tenant: TenantId, key: DeviceKey) -> Result<Option<DeviceRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND device = ?");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query((tenant.0.cast_signed(), key.0.cast_signed()))?;
-        rows.next()?.map(read_row).transpose()
+        self.sql.first(&sql, params![tenant, key], read_row)
     }
 
     /// At most `limit` devices of a tenant by name, those behind the name `after`.
@@ -68,14 +63,8 @@ impl View<'_> {
              ORDER BY name_key LIMIT ?"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut statement = self.connection.prepare_cached(&sql)?;
         // No name is empty, so every name is behind the empty one.
-        let mut rows = statement.query(params![tenant.0.cast_signed(), after.unwrap_or_default(), limit])?;
-        let mut page = Vec::new();
-        while let Some(row) = rows.next()? {
-            page.push(read_row(row)?);
-        }
-        Ok(page)
+        self.sql.query(&sql, params![tenant, after.unwrap_or_default(), limit], read_row)
     }
 }
 
@@ -90,7 +79,7 @@ impl Change<'_> {
         label: Option<&str>,
     ) -> Result<bool, StoreError> {
         self.room_to_grow()?;
-        if !insert(self.connection, record)? {
+        if !insert(self.sql, record)? {
             return Ok(false);
         }
         if label.is_some() {
@@ -105,7 +94,7 @@ impl Change<'_> {
     /// # Errors
     /// What the database says.
     pub fn update_device(&mut self, record: &DeviceRecord) -> Result<bool, StoreError> {
-        update(self.connection, record, Version(record.version.0.wrapping_sub(1)))
+        update(self.sql, record, Version(record.version.0.wrapping_sub(1)))
     }
 
     /// Sets the operators' note of a device, or takes it away. `false` where there is no such device.
@@ -120,8 +109,7 @@ impl Change<'_> {
     ) -> Result<bool, StoreError> {
         let label = label.map(|label| storable(label, "the device's label")).transpose()?;
         let sql = "UPDATE devices SET label = ? WHERE device = ? AND tenant = ?";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        Ok(statement.execute((label, device.0.cast_signed(), tenant.0.cast_signed()))? > 0)
+        Ok(self.sql.execute(sql, params![label, device, tenant])? > 0)
     }
 
     /// Deletes a device: its name is free and its credentials are void. What it chose in clear is deleted
@@ -131,8 +119,7 @@ impl Change<'_> {
     /// What the database says.
     pub fn delete_device(&mut self, record: &DeviceRecord) -> Result<bool, StoreError> {
         let sql = "DELETE FROM devices WHERE device = ? AND tenant = ?";
-        let key = (record.key.0.cast_signed(), record.tenant.0.cast_signed());
-        let deleted = self.connection.prepare_cached(sql)?.execute(key)? > 0;
+        let deleted = self.sql.execute(sql, params![record.key, record.tenant])? > 0;
         if let (true, Credential::Token(generation, _) | Credential::Basic(generation, ..)) =
             (deleted, record.credential)
         {
@@ -143,78 +130,67 @@ impl Change<'_> {
 }
 
 /// The device of a name.
-pub(crate) fn named(
-    connection: &Connection,
-    tenant: TenantId,
-    name: &str,
-) -> Result<Option<DeviceRecord>, StoreError> {
-    Ok(View { connection }.device_named(tenant, name)?.map(|row| row.record))
+pub(crate) fn named(sql: Sql<'_>, tenant: TenantId, name: &str) -> Result<Option<DeviceRecord>, StoreError> {
+    Ok(View { sql }.device_named(tenant, name)?.map(|row| row.record))
 }
 
 /// The device of a key that a token names; whose it is, the row says.
-pub(crate) fn by_key(connection: &Connection, key: DeviceKey) -> Result<Option<DeviceRecord>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM devices WHERE device = ?");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([key.0.cast_signed()])?;
-    Ok(rows.next()?.map(read_row).transpose()?.map(|row| row.record))
+pub(crate) fn by_key(sql: Sql<'_>, key: DeviceKey) -> Result<Option<DeviceRecord>, StoreError> {
+    let text = format!("SELECT {COLUMNS} FROM devices WHERE device = ?");
+    Ok(sql.first(&text, params![key], read_row)?.map(|row| row.record))
 }
 
 /// The device that chose the credentials of this verifier.
-pub(crate) fn by_verifier(
-    connection: &Connection,
-    verifier: &Verifier,
-) -> Result<Option<DeviceRecord>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM devices WHERE verifier = ?");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([verifier.0])?;
-    Ok(rows.next()?.map(read_row).transpose()?.map(|row| row.record))
+pub(crate) fn by_verifier(sql: Sql<'_>, verifier: &Verifier) -> Result<Option<DeviceRecord>, StoreError> {
+    let text = format!("SELECT {COLUMNS} FROM devices WHERE verifier = ?");
+    Ok(sql.first(&text, params![verifier], read_row)?.map(|row| row.record))
 }
 
 /// Inserts a device. `false` where its name, its credentials or its key are taken.
-pub(crate) fn insert(connection: &Connection, record: &DeviceRecord) -> Result<bool, StoreError> {
-    let sql = "INSERT INTO devices (device, tenant, namespace, name_key, profile, state, state_since,
+pub(crate) fn insert(sql: Sql<'_>, record: &DeviceRecord) -> Result<bool, StoreError> {
+    let text = "INSERT INTO devices (device, tenant, namespace, name_key, profile, state, state_since,
                    credential, generation, version, gateway, verifier, parts)
                VALUES (?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
-    let inserted = connection.prepare_cached(sql)?.execute(params![
-        record.key.0.cast_signed(),
-        record.tenant.0.cast_signed(),
+    let (verifier, parts) = (verifier(&record.credential), parts(&record.credential));
+    let params = params![
+        record.key,
+        record.tenant,
         storable(&record.name, "the device's name")?,
-        record.profile.0.cast_signed(),
+        record.profile,
         record.state.word(),
-        record.state_since.0,
+        record.state_since,
         record.credential.kind(),
         generation(&record.credential),
-        record.version.0.cast_signed(),
-        record.gateway.then_some(1),
-        verifier(&record.credential).map(|verifier| verifier.0),
-        parts(&record.credential),
-    ])?;
+        record.version,
+        record.gateway.then_some(1_i64),
+        verifier.as_ref(),
+        parts.as_ref(),
+    ];
+    let inserted = sql.execute(text, params)?;
     Ok(inserted > 0)
 }
 
 /// Writes a device over the version that stands. `false` where another one stands, or where its
 /// credentials are taken.
-pub(crate) fn update(
-    connection: &Connection,
-    record: &DeviceRecord,
-    stands: Version,
-) -> Result<bool, StoreError> {
-    let sql = "UPDATE OR IGNORE devices SET state = ?, state_since = ?, credential = ?, generation = ?,
+pub(crate) fn update(sql: Sql<'_>, record: &DeviceRecord, stands: Version) -> Result<bool, StoreError> {
+    let text = "UPDATE OR IGNORE devices SET state = ?, state_since = ?, credential = ?, generation = ?,
                    version = ?, gateway = ?, verifier = ?, parts = ?
                WHERE device = ? AND tenant = ? AND version = ?";
-    let updated = connection.prepare_cached(sql)?.execute(params![
+    let (verifier, parts) = (verifier(&record.credential), parts(&record.credential));
+    let params = params![
         record.state.word(),
-        record.state_since.0,
+        record.state_since,
         record.credential.kind(),
         generation(&record.credential),
-        record.version.0.cast_signed(),
-        record.gateway.then_some(1),
-        verifier(&record.credential).map(|verifier| verifier.0),
-        parts(&record.credential),
-        record.key.0.cast_signed(),
-        record.tenant.0.cast_signed(),
-        stands.0.cast_signed(),
-    ])?;
+        record.version,
+        record.gateway.then_some(1_i64),
+        verifier.as_ref(),
+        parts.as_ref(),
+        record.key,
+        record.tenant,
+        stands,
+    ];
+    let updated = sql.execute(text, params)?;
     Ok(updated > 0)
 }
 
@@ -227,18 +203,16 @@ pub(crate) fn verifier(credential: &Credential) -> Option<Verifier> {
 }
 
 /// The largest key of a device.
-pub(crate) fn largest_key(connection: &Connection) -> Result<u64, StoreError> {
-    let largest: Option<i64> =
-        connection.query_row("SELECT max(device) FROM devices", [], |row| row.get(0))?;
-    Ok(largest.unwrap_or(0).cast_unsigned())
+pub(crate) fn largest_key(sql: Sql<'_>) -> Result<u64, StoreError> {
+    let largest = sql.one("SELECT max(device) FROM devices", params![], |row| row.opt_unsigned(0))?;
+    Ok(largest.unwrap_or(0))
 }
 
 /// Whether a device's row names a sealed value.
-pub(crate) fn names(connection: &Connection, place: Place) -> Result<bool, StoreError> {
-    let sql =
+pub(crate) fn names(sql: Sql<'_>, place: Place) -> Result<bool, StoreError> {
+    let text =
         "SELECT 1 FROM devices WHERE device = ? AND tenant = ? AND generation = ? AND verifier IS NOT NULL";
-    let key = (place.record.cast_signed(), place.tenant.cast_signed(), place.generation.cast_signed());
-    Ok(connection.prepare_cached(sql)?.query_row(key, |_| Ok(())).optional()?.is_some())
+    sql.exists(text, params![place.record, place.tenant, place.generation])
 }
 
 fn generation(credential: &Credential) -> i64 {
@@ -269,33 +243,31 @@ fn read_parts(blob: &[u8]) -> Option<BasicParts> {
 }
 
 fn read_row(row: &Row<'_>) -> Result<DeviceRow, StoreError> {
-    let key = DeviceKey(row.get::<_, i64>(0)?.cast_unsigned());
-    let state = row.get_ref(4)?.as_str().ok().and_then(DeviceState::from_word);
+    let key = DeviceKey(row.unsigned(0)?);
+    let state = row.text(4).ok().and_then(DeviceState::from_word);
     let record = DeviceRecord {
         key,
-        tenant: TenantId(row.get::<_, i64>(1)?.cast_unsigned()),
-        name: row.get(2)?,
-        profile: ProfileId(row.get::<_, i64>(3)?.cast_unsigned()),
+        tenant: TenantId(row.unsigned(1)?),
+        name: row.string(2)?,
+        profile: ProfileId(row.unsigned(3)?),
         state: state.ok_or_else(|| StoreError::corrupt("the state of device", key))?,
-        state_since: Timestamp(row.get(5)?),
+        state_since: row.time(5)?,
         credential: read_credential(row)?
             .ok_or_else(|| StoreError::corrupt("the credential of device", key))?,
-        version: Version(row.get::<_, i64>(8)?.cast_unsigned()),
-        gateway: row.get::<_, Option<i64>>(9)?.is_some(),
+        version: Version(row.unsigned(8)?),
+        gateway: row.opt_int(9)?.is_some(),
     };
-    Ok(DeviceRow { record, label: row.get(12)? })
+    Ok(DeviceRow { record, label: row.opt_string(12)? })
 }
 
 fn read_credential(row: &Row<'_>) -> Result<Option<Credential>, StoreError> {
-    let generation = Generation(row.get::<_, i64>(7)?.cast_unsigned());
-    let verifier = row.get::<_, Option<[u8; 32]>>(10)?.map(Verifier);
-    let parts =
-        row.get_ref(11)?.as_blob_or_null().map_err(|_| StoreError::corrupt("the parts of", generation))?;
-    Ok(match (row.get_ref(6)?.as_str(), verifier, parts) {
-        (Ok("none"), None, None) => Some(Credential::None),
-        (Ok("token"), None, None) => Some(Credential::Derived(generation)),
-        (Ok("chosen-token"), Some(verifier), None) => Some(Credential::Token(generation, verifier)),
-        (Ok("mqtt-basic"), Some(verifier), Some(parts)) => {
+    let generation = Generation(row.unsigned(7)?);
+    let verifier = row.opt_array(10)?.map(Verifier);
+    Ok(match (row.text(6)?, verifier, row.opt_bytes(11)?) {
+        ("none", None, None) => Some(Credential::None),
+        ("token", None, None) => Some(Credential::Derived(generation)),
+        ("chosen-token", Some(verifier), None) => Some(Credential::Token(generation, verifier)),
+        ("mqtt-basic", Some(verifier), Some(parts)) => {
             read_parts(parts).map(|parts| Credential::Basic(generation, verifier, parts))
         }
         _ => None,

@@ -8,12 +8,12 @@ mod verify;
 use std::net::IpAddr;
 
 use domain::{DeviceKey, Origin, Provision, TenantId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Change, View};
 use crate::StoreError;
+use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 use crate::journal_chain::{self, Header, Link, SALT_BYTES, START, WHOLE};
 use crate::secrets::{Keys, fill_random};
@@ -146,21 +146,17 @@ impl View<'_> {
         let sql = "SELECT position, at, tenant, device, kind, actor, detail FROM journal
                    WHERE position < ? ORDER BY position DESC LIMIT ?";
         let before = query.before.map_or(i64::MAX, Position::packed);
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query((before, MOST_SCANNED))?;
         let mut page = JournalPage { entries: Vec::new(), next: None };
         let mut scanned = 0;
-        while let Some(row) = rows.next()? {
+        self.sql.each(sql, params![before, MOST_SCANNED], |row| {
             scanned += 1;
-            let position = Position::unpack(row.get(0)?);
             if wanted(query, row)? {
                 page.entries.push(read_entry(row)?);
             }
-            if page.entries.len() >= query.limit || scanned == MOST_SCANNED {
-                page.next = Some(position);
-                break;
-            }
-        }
+            let ends = page.entries.len() >= query.limit || scanned == MOST_SCANNED;
+            page.next = ends.then_some(Position::unpack(row.int(0)?));
+            Ok(!ends)
+        })?;
         Ok(page)
     }
 }
@@ -177,7 +173,7 @@ impl Change<'_> {
 
 /// Appends entries in one transaction. Where its chain ends counts only once that is committed.
 pub(crate) struct Pen<'a> {
-    connection: &'a Connection,
+    sql: Sql<'a>,
     keys: &'a Keys,
     head: Head,
     salts: Salts,
@@ -225,8 +221,8 @@ struct AttemptDetail<'a> {
 }
 
 impl<'a> Pen<'a> {
-    pub(crate) fn new(connection: &'a Connection, keys: &'a Keys, head: &Head) -> Pen<'a> {
-        Pen { connection, keys, head: head.clone(), salts: Salts::empty() }
+    pub(crate) fn new(sql: Sql<'a>, keys: &'a Keys, head: &Head) -> Pen<'a> {
+        Pen { sql, keys, head: head.clone(), salts: Salts::empty() }
     }
 
     /// Where the chain ends.
@@ -297,7 +293,7 @@ impl<'a> Pen<'a> {
         let link = key.and_then(|key| journal_chain::link(key, &self.head.link, &header, &stored));
         let link = link.ok_or_else(|| StoreError::SecretUnreadable("the journal key".to_owned()))?;
         let position = Position { writer: header.writer, number: header.number };
-        insert(self.connection, position, &header, &stored, &link)?;
+        insert(self.sql, position, &header, &stored, &link)?;
         self.head = Head { position, link };
         Ok(())
     }
@@ -333,89 +329,83 @@ impl Position {
 }
 
 /// The end of this server's chain; its writer is made at the first start and continued ever after.
-pub(crate) fn continue_chain(
-    connection: &Connection,
-    server: &str,
-    now: Timestamp,
-) -> Result<Head, StoreError> {
-    let sql =
+pub(crate) fn continue_chain(sql: Sql<'_>, server: &str, now: Timestamp) -> Result<Head, StoreError> {
+    let text =
         "INSERT INTO journal_writers (writer, server, created_at) VALUES (1, ?, ?) ON CONFLICT DO NOTHING";
-    connection.execute(sql, (storable(server, "the server's name")?, now.0))?;
-    head(connection, 1)
+    sql.execute(text, params![storable(server, "the server's name")?, now])?;
+    head(sql, 1)
 }
 
 /// The ends of all chains.
-pub(crate) fn heads(connection: &Connection) -> Result<Vec<Head>, StoreError> {
-    writers(connection)?.into_iter().map(|writer| head(connection, writer)).collect()
+pub(crate) fn heads(sql: Sql<'_>) -> Result<Vec<Head>, StoreError> {
+    writers(sql)?.into_iter().map(|writer| head(sql, writer)).collect()
 }
 
 /// Every writer that has a row or an entry.
-pub(crate) fn writers(connection: &Connection) -> Result<Vec<u64>, StoreError> {
-    let sql = "WITH RECURSIVE found (writer) AS (
+pub(crate) fn writers(sql: Sql<'_>) -> Result<Vec<u64>, StoreError> {
+    let text = "WITH RECURSIVE found (writer) AS (
                    SELECT min(position) >> 40 FROM journal
                    UNION ALL
                    SELECT (SELECT min(position) >> 40 FROM journal WHERE position >= (writer + 1) << 40)
                    FROM found WHERE writer IS NOT NULL)
                SELECT writer FROM found WHERE writer IS NOT NULL
                UNION SELECT writer FROM journal_writers ORDER BY writer";
-    let mut statement = connection.prepare_cached(sql)?;
-    let writers = statement.query_map([], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))?;
-    Ok(writers.collect::<Result<_, _>>()?)
+    sql.query(text, params![], |row| row.unsigned(0))
 }
 
-fn head(connection: &Connection, writer: u64) -> Result<Head, StoreError> {
-    let sql =
+fn head(sql: Sql<'_>, writer: u64) -> Result<Head, StoreError> {
+    let text =
         "SELECT position, link FROM journal WHERE position BETWEEN ? AND ? ORDER BY position DESC LIMIT 1";
     let first = Position { writer, number: 0 };
     let last = Position { writer: writer + 1, number: 0 };
-    let read = |row: &Row<'_>| Ok(Head { position: Position::unpack(row.get(0)?), link: row.get(1)? });
-    let found =
-        connection.prepare_cached(sql)?.query_row((first.packed(), last.packed() - 1), read).optional()?;
+    let read = |row: &Row<'_>| Ok(Head { position: Position::unpack(row.int(0)?), link: row.array(1)? });
+    let found = sql.first(text, params![first.packed(), last.packed() - 1], read)?;
     Ok(found.unwrap_or(Head { position: first, link: START }))
 }
 
 fn insert(
-    connection: &Connection,
+    sql: Sql<'_>,
     position: Position,
     header: &Header<'_>,
     detail: &[u8],
     link: &Link,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO journal (position, at, tenant, device, kind, actor, key_id, detail, link)
+    let text = "INSERT INTO journal (position, at, tenant, device, kind, actor, key_id, detail, link)
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    connection.prepare_cached(sql)?.execute(params![
+    let params = params![
         position.packed(),
         header.at,
-        header.tenant.cast_signed(),
-        header.device.map(u64::cast_signed),
+        header.tenant,
+        header.device,
         header.kind,
         header.actor,
         header.key_id,
         detail,
         link,
-    ])?;
+    ];
+    sql.execute(text, params)?;
     Ok(())
 }
 
 fn wanted(query: &JournalQuery<'_>, row: &Row<'_>) -> Result<bool, StoreError> {
-    let tenant: i64 = row.get(2)?;
-    let of_tenant = query.tenant.is_none_or(|wanted| wanted.0 == tenant.cast_unsigned());
+    let tenant = row.unsigned(2)?;
+    let of_tenant = query.tenant.is_none_or(|wanted| wanted.0 == tenant);
     if !of_tenant || query.kinds.is_empty() {
         return Ok(of_tenant);
     }
-    Ok(row.get_ref(4)?.as_str().is_ok_and(|kind| query.kinds.contains(&kind)))
+    Ok(row.text(4).is_ok_and(|kind| query.kinds.contains(&kind)))
 }
 
 fn read_entry(row: &Row<'_>) -> Result<JournalEntry, StoreError> {
-    let detail: Vec<u8> = row.get(6)?;
+    let detail = row.bytes(6)?;
     let json = detail.get(1 + SALT_BYTES..).filter(|_| detail.first() == Some(&WHOLE));
     Ok(JournalEntry {
-        position: Position::unpack(row.get(0)?),
-        at: Timestamp(row.get(1)?),
-        tenant: Some(row.get::<_, i64>(2)?).filter(|id| *id != 0).map(|id| TenantId(id.cast_unsigned())),
-        device: row.get::<_, Option<i64>>(3)?.map(|key| DeviceKey(key.cast_unsigned())),
-        kind: row.get(4)?,
-        actor: row.get(5)?,
+        position: Position::unpack(row.int(0)?),
+        at: row.time(1)?,
+        tenant: Some(row.unsigned(2)?).filter(|id| *id != 0).map(TenantId),
+        device: row.opt_unsigned(3)?.map(DeviceKey),
+        kind: row.string(4)?,
+        actor: row.string(5)?,
         detail: json.and_then(|json| serde_json::from_slice(json).ok()),
     })
 }

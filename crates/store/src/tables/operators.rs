@@ -1,10 +1,10 @@
 //! Operators' tokens; only verifiers of them.
 
 use domain::{TenantId, Timestamp, Verifier};
-use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Change, View};
 use crate::StoreError;
+use crate::driver::{Row, params};
 use crate::error::storable;
 
 /// A token of an operator, without the token.
@@ -33,8 +33,7 @@ impl View<'_> {
     /// What the database says.
     pub fn operator_tokens(&self) -> Result<Vec<OperatorToken>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM operator_tokens ORDER BY id");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement.query_map([], read)?.collect::<Result<_, _>>()?)
+        self.sql.query(&sql, params![], read)
     }
 
     /// The token with this verifier, also where it has expired or was revoked.
@@ -46,7 +45,7 @@ impl View<'_> {
         verifier: &Verifier,
     ) -> Result<Option<OperatorToken>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM operator_tokens WHERE verifier = ?");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([verifier.0], read).optional()?)
+        self.sql.first(&sql, params![verifier], read)
     }
 }
 
@@ -64,18 +63,9 @@ impl Change<'_> {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let sql = "INSERT INTO operator_tokens (tenant, label, verifier, created_at, expires_at)
-                   VALUES (?, ?, ?, ?, ?)";
-        self.connection.execute(
-            sql,
-            params![
-                tenant.map(|tenant| tenant.0.cast_signed()),
-                storable(label, "the token's label")?,
-                verifier.0,
-                now.0,
-                expires_at.map(|end| end.0),
-            ],
-        )?;
-        Ok(self.connection.last_insert_rowid().cast_unsigned())
+                   VALUES (?, ?, ?, ?, ?) RETURNING id";
+        let label = storable(label, "the token's label")?;
+        self.sql.one(sql, params![tenant, label, verifier, now, expires_at], |row| row.unsigned(0))
     }
 
     /// Revokes a token; one that is revoked already stays so. `false` where there is none.
@@ -84,17 +74,17 @@ impl Change<'_> {
     /// What the database says.
     pub fn revoke_operator_token(&mut self, id: u64, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "UPDATE operator_tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?";
-        Ok(self.connection.execute(sql, (now.0, id.cast_signed()))? > 0)
+        Ok(self.sql.execute(sql, params![now, id])? > 0)
     }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<OperatorToken> {
+fn read(row: &Row<'_>) -> Result<OperatorToken, StoreError> {
     Ok(OperatorToken {
-        id: row.get::<_, i64>(0)?.cast_unsigned(),
-        tenant: row.get::<_, Option<i64>>(1)?.map(|id| TenantId(id.cast_unsigned())),
-        label: row.get(2)?,
-        created_at: Timestamp(row.get(3)?),
-        expires_at: row.get::<_, Option<i64>>(4)?.map(Timestamp),
-        revoked_at: row.get::<_, Option<i64>>(5)?.map(Timestamp),
+        id: row.unsigned(0)?,
+        tenant: row.opt_unsigned(1)?.map(TenantId),
+        label: row.string(2)?,
+        created_at: row.time(3)?,
+        expires_at: row.opt_time(4)?,
+        revoked_at: row.opt_time(5)?,
     })
 }

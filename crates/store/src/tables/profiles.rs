@@ -6,11 +6,11 @@ use domain::{
     Timestamp, Verifier, Version,
 };
 use ipnet::IpNet;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use zeroize::Zeroizing;
 
 use super::{Change, View};
 use crate::StoreError;
+use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 use crate::secrets::{Place, Unsealed, random};
 
@@ -67,13 +67,7 @@ impl View<'_> {
     /// What the database says.
     pub fn profiles(&self, tenant: TenantId) -> Result<Vec<ProfileRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM profiles WHERE tenant = ? ORDER BY name");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([tenant.0.cast_signed()])?;
-        let mut profiles = Vec::new();
-        while let Some(row) = rows.next()? {
-            profiles.push(read(self.connection, row)?);
-        }
-        Ok(profiles)
+        self.sql.query(&sql, params![tenant], |row| read(self.sql, row))
     }
 
     /// The profile of that name.
@@ -82,9 +76,7 @@ impl View<'_> {
     /// What the database says.
     pub fn profile_by_name(&self, tenant: TenantId, name: &str) -> Result<Option<ProfileRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM profiles WHERE tenant = ? AND name = ?");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query((tenant.0.cast_signed(), name))?;
-        rows.next()?.map(|row| read(self.connection, row)).transpose()
+        self.sql.first(&sql, params![tenant, name], |row| read(self.sql, row))
     }
 
     /// The profile of that number, of whatever tenant.
@@ -93,9 +85,7 @@ impl View<'_> {
     /// What the database says.
     pub fn profile_by_id(&self, id: ProfileId) -> Result<Option<ProfileRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM profiles WHERE id = ?");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([id.0.cast_signed()])?;
-        rows.next()?.map(|row| read(self.connection, row)).transpose()
+        self.sql.first(&sql, params![id], |row| read(self.sql, row))
     }
 
     /// Whether a profile of any tenant has this provision key.
@@ -103,7 +93,7 @@ impl View<'_> {
     /// # Errors
     /// What the database says.
     pub fn provision_key_is_taken(&self, key: &str) -> Result<bool, StoreError> {
-        Ok(self.connection.prepare_cached("SELECT 1 FROM profiles WHERE provision_key = ?")?.exists([key])?)
+        self.sql.exists("SELECT 1 FROM profiles WHERE provision_key = ?", params![key])
     }
 }
 
@@ -115,21 +105,18 @@ impl Change<'_> {
     pub fn create_profile(&mut self, new: &NewProfile<'_>, now: Timestamp) -> Result<ProfileId, StoreError> {
         let sql = "INSERT INTO profiles (tenant, name, strategy, reprovision, redelivery_window_ms,
                        pre_provisioned_credentials, provision_key, version, created_at)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)";
-        self.connection.execute(
-            sql,
-            params![
-                new.tenant.0.cast_signed(),
-                storable(new.name, "the profile's name")?,
-                new.strategy.word(),
-                new.reprovision.word(),
-                new.redelivery_window_ms.cast_signed(),
-                new.pre_provisioned_credentials.word(),
-                storable(new.provision_key, "the provision key")?,
-                now.0,
-            ],
-        )?;
-        Ok(ProfileId(self.connection.last_insert_rowid().cast_unsigned()))
+                   VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?) RETURNING id";
+        let params = params![
+            new.tenant,
+            storable(new.name, "the profile's name")?,
+            new.strategy.word(),
+            new.reprovision.word(),
+            new.redelivery_window_ms,
+            new.pre_provisioned_credentials.word(),
+            storable(new.provision_key, "the provision key")?,
+            now,
+        ];
+        self.sql.one(sql, params, |row| row.unsigned(0).map(ProfileId))
     }
 
     /// Writes the settings of a profile (not its name, key or secrets) if it still is at `profile.version`,
@@ -141,19 +128,16 @@ impl Change<'_> {
         let sql = "UPDATE profiles SET strategy = ?, reprovision = ?, redelivery_window_ms = ?,
                        pre_provisioned_credentials = ?, version = version + 1
                    WHERE id = ? AND tenant = ? AND version = ?";
-        let changed = self.connection.execute(
-            sql,
-            params![
-                profile.strategy.word(),
-                profile.reprovision.word(),
-                profile.redelivery_window_ms.cast_signed(),
-                profile.pre_provisioned_credentials.word(),
-                profile.id.0.cast_signed(),
-                profile.tenant.0.cast_signed(),
-                profile.version.0.cast_signed(),
-            ],
-        )?;
-        Ok(changed > 0)
+        let params = params![
+            profile.strategy.word(),
+            profile.reprovision.word(),
+            profile.redelivery_window_ms,
+            profile.pre_provisioned_credentials.word(),
+            profile.id,
+            profile.tenant,
+            profile.version,
+        ];
+        Ok(self.sql.execute(sql, params)? > 0)
     }
 
     /// Seals a new group secret and gives it to a profile, whose version rises.
@@ -172,12 +156,10 @@ impl Change<'_> {
         let verifier = self.keys.verifier(storable(clear.expose(), "the provision secret")?);
         let generation = u64::from_be_bytes(*random()?);
         let sql = "INSERT INTO group_secrets (tenant, profile, verifier, generation, created_at)
-                   VALUES (?, ?, ?, ?, ?)";
-        let (tenant_bits, profile_bits) = (tenant.0.cast_signed(), profile.0.cast_signed());
-        self.connection
-            .execute(sql, params![tenant_bits, profile_bits, verifier.0, generation.cast_signed(), now.0])?;
-        let id = SecretId(self.connection.last_insert_rowid().cast_unsigned());
-        write_limits(self.connection, tenant, id, limits)?;
+                   VALUES (?, ?, ?, ?, ?) RETURNING id";
+        let params = params![tenant, profile, &verifier, generation, now];
+        let id = self.sql.one(sql, params, |row| row.unsigned(0).map(SecretId))?;
+        write_limits(self.sql, tenant, id, limits)?;
         // Synced in its own file before the row that names it can be committed.
         let clear = Zeroizing::new(clear.expose().as_bytes().to_vec());
         self.vault.seal(&[Unsealed { place: Place::of_group_secret(tenant, id, generation), clear }], now)?;
@@ -195,7 +177,7 @@ impl Change<'_> {
         limits: &SecretLimits,
     ) -> Result<bool, StoreError> {
         let Some((profile, _)) = self.profile_of(tenant, secret)? else { return Ok(false) };
-        write_limits(self.connection, tenant, secret, limits)?;
+        write_limits(self.sql, tenant, secret, limits)?;
         self.raise_version(tenant, profile)?;
         Ok(true)
     }
@@ -208,7 +190,7 @@ impl Change<'_> {
     pub fn remove_group_secret(&mut self, tenant: TenantId, secret: SecretId) -> Result<bool, StoreError> {
         let Some((profile, generation)) = self.profile_of(tenant, secret)? else { return Ok(false) };
         let sql = "DELETE FROM group_secrets WHERE id = ? AND tenant = ?";
-        self.connection.execute(sql, (secret.0.cast_signed(), tenant.0.cast_signed()))?;
+        self.sql.execute(sql, params![secret, tenant])?;
         self.raise_version(tenant, profile)?;
         self.voided.push(Place::of_group_secret(tenant, secret, generation));
         Ok(true)
@@ -216,17 +198,13 @@ impl Change<'_> {
 
     fn profile_of(&self, tenant: TenantId, secret: SecretId) -> Result<Option<(ProfileId, u64)>, StoreError> {
         let sql = "SELECT profile, generation FROM group_secrets WHERE id = ? AND tenant = ?";
-        let read = |row: &Row<'_>| {
-            let (profile, generation): (i64, i64) = (row.get(0)?, row.get(1)?);
-            Ok((ProfileId(profile.cast_unsigned()), generation.cast_unsigned()))
-        };
-        let key = (secret.0.cast_signed(), tenant.0.cast_signed());
-        Ok(self.connection.query_row(sql, key, read).optional()?)
+        let read = |row: &Row<'_>| Ok((ProfileId(row.unsigned(0)?), row.unsigned(1)?));
+        self.sql.first(sql, params![secret, tenant], read)
     }
 
     fn raise_version(&self, tenant: TenantId, profile: ProfileId) -> Result<(), StoreError> {
         let sql = "UPDATE profiles SET version = version + 1 WHERE id = ? AND tenant = ?";
-        match self.connection.execute(sql, (profile.0.cast_signed(), tenant.0.cast_signed()))? {
+        match self.sql.execute(sql, params![profile, tenant])? {
             0 => Err(StoreError::corrupt("a secret of a profile that is not there", profile)),
             _ => Ok(()),
         }
@@ -234,67 +212,53 @@ impl Change<'_> {
 }
 
 /// The profile that a device names by its provision key.
-pub(crate) fn by_provision_key(connection: &Connection, key: &str) -> Result<Option<Profile>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM profiles WHERE provision_key = ?");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([key])?;
-    Ok(rows.next()?.map(|row| read(connection, row)).transpose()?.map(|row| row.profile))
+pub(crate) fn by_provision_key(sql: Sql<'_>, key: &str) -> Result<Option<Profile>, StoreError> {
+    let text = format!("SELECT {COLUMNS} FROM profiles WHERE provision_key = ?");
+    Ok(sql.first(&text, params![key], |row| read(sql, row))?.map(|row| row.profile))
 }
 
 /// The version at which a profile stands, and its name; `None` where it is gone.
 pub(crate) fn standing(
-    connection: &Connection,
+    sql: Sql<'_>,
     tenant: TenantId,
     profile: ProfileId,
 ) -> Result<Option<(Version, String)>, StoreError> {
-    let sql = "SELECT version, name FROM profiles WHERE id = ? AND tenant = ?";
-    let key = (profile.0.cast_signed(), tenant.0.cast_signed());
-    let read = |row: &Row<'_>| Ok((Version(row.get::<_, i64>(0)?.cast_unsigned()), row.get(1)?));
-    Ok(connection.prepare_cached(sql)?.query_row(key, read).optional()?)
+    let text = "SELECT version, name FROM profiles WHERE id = ? AND tenant = ?";
+    let read = |row: &Row<'_>| Ok((Version(row.unsigned(0)?), row.string(1)?));
+    sql.first(text, params![profile, tenant], read)
 }
 
 /// The uses that a secret has left; `None` where it is not limited, or gone.
-pub(crate) fn uses_left(connection: &Connection, secret: SecretId) -> Result<Option<u64>, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT uses_left FROM group_secrets WHERE id = ?")?;
-    let left =
-        statement.query_row([secret.0.cast_signed()], |row| row.get::<_, Option<i64>>(0)).optional()?;
-    Ok(left.flatten().map(i64::cast_unsigned))
+pub(crate) fn uses_left(sql: Sql<'_>, secret: SecretId) -> Result<Option<u64>, StoreError> {
+    let text = "SELECT uses_left FROM group_secrets WHERE id = ?";
+    Ok(sql.first(text, params![secret], |row| row.opt_unsigned(0))?.flatten())
 }
 
 /// Takes uses away that were counted before, in the same transaction.
-pub(crate) fn spend(connection: &Connection, secret: SecretId, left: u64) -> Result<(), StoreError> {
-    let sql = "UPDATE group_secrets SET uses_left = ? WHERE id = ?";
-    connection.prepare_cached(sql)?.execute((left.cast_signed(), secret.0.cast_signed()))?;
+pub(crate) fn spend(sql: Sql<'_>, secret: SecretId, left: u64) -> Result<(), StoreError> {
+    sql.execute("UPDATE group_secrets SET uses_left = ? WHERE id = ?", params![left, secret])?;
     Ok(())
 }
 
 /// Whether a group secret's row names a sealed value.
-pub(crate) fn names(connection: &Connection, place: Place) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM group_secrets WHERE id = ? AND tenant = ? AND generation = ?";
-    let key = (place.record.cast_signed(), place.tenant.cast_signed(), place.generation.cast_signed());
-    Ok(connection.prepare_cached(sql)?.exists(key)?)
+pub(crate) fn names(sql: Sql<'_>, place: Place) -> Result<bool, StoreError> {
+    let text = "SELECT 1 FROM group_secrets WHERE id = ? AND tenant = ? AND generation = ?";
+    sql.exists(text, params![place.record, place.tenant, place.generation])
 }
 
 fn write_limits(
-    connection: &Connection,
+    sql: Sql<'_>,
     tenant: TenantId,
     secret: SecretId,
     limits: &SecretLimits,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE group_secrets SET expires_at = ?, uses_left = ?, networks = ?, name_pattern = ?
+    let text = "UPDATE group_secrets SET expires_at = ?, uses_left = ?, networks = ?, name_pattern = ?
                WHERE id = ? AND tenant = ?";
     let pattern = limits.name_pattern.as_ref().map(|pattern| storable(pattern.text(), "the name pattern"));
-    connection.execute(
-        sql,
-        params![
-            limits.expires_at.map(|end| end.0),
-            limits.uses_left.map(u64::cast_signed),
-            joined(&limits.networks),
-            pattern.transpose()?,
-            secret.0.cast_signed(),
-            tenant.0.cast_signed(),
-        ],
-    )?;
+    let networks = joined(&limits.networks);
+    let pattern = pattern.transpose()?;
+    let params = params![limits.expires_at, limits.uses_left, networks.as_ref(), pattern, secret, tenant];
+    sql.execute(text, params)?;
     Ok(())
 }
 
@@ -303,57 +267,52 @@ fn joined(networks: &[IpNet]) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join(","))
 }
 
-fn read(connection: &Connection, row: &Row<'_>) -> Result<ProfileRow, StoreError> {
-    let (strategy, reprovision, keep): (String, String, String) = (row.get(3)?, row.get(4)?, row.get(6)?);
-    let (id, tenant) = (ProfileId(unsigned(row, 0)?), TenantId(unsigned(row, 1)?));
-    let (secrets, secrets_created_at) = secrets(connection, tenant, id)?.into_iter().unzip();
+fn read(sql: Sql<'_>, row: &Row<'_>) -> Result<ProfileRow, StoreError> {
+    let (id, tenant) = (ProfileId(row.unsigned(0)?), TenantId(row.unsigned(1)?));
+    let (secrets, secrets_created_at) = secrets(sql, tenant, id)?.into_iter().unzip();
     let profile = Profile {
         id,
         tenant,
-        name: row.get(2)?,
-        strategy: word("strategy", &strategy, Strategy::from_word)?,
-        reprovision: word("re-provisioning policy", &reprovision, Reprovision::from_word)?,
-        redelivery_window_ms: unsigned(row, 5)?,
-        pre_provisioned_credentials: word("credentials policy", &keep, PreProvisionedCredentials::from_word)?,
-        provision_key: row.get(7)?,
+        name: row.string(2)?,
+        strategy: word("strategy", row.text(3)?, Strategy::from_word)?,
+        reprovision: word("re-provisioning policy", row.text(4)?, Reprovision::from_word)?,
+        redelivery_window_ms: row.unsigned(5)?,
+        pre_provisioned_credentials: word(
+            "credentials policy",
+            row.text(6)?,
+            PreProvisionedCredentials::from_word,
+        )?,
+        provision_key: row.string(7)?,
         secrets,
-        version: Version(unsigned(row, 8)?),
+        version: Version(row.unsigned(8)?),
     };
-    Ok(ProfileRow { profile, created_at: Timestamp(row.get(9)?), secrets_created_at })
+    Ok(ProfileRow { profile, created_at: row.time(9)?, secrets_created_at })
 }
 
 fn secrets(
-    connection: &Connection,
+    sql: Sql<'_>,
     tenant: TenantId,
     profile: ProfileId,
 ) -> Result<Vec<(GroupSecret, Timestamp)>, StoreError> {
-    let sql = "SELECT id, verifier, expires_at, uses_left, networks, name_pattern, created_at
+    let text = "SELECT id, verifier, expires_at, uses_left, networks, name_pattern, created_at
                FROM group_secrets WHERE tenant = ? AND profile = ? ORDER BY id DESC";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query((tenant.0.cast_signed(), profile.0.cast_signed()))?;
-    let mut secrets = Vec::new();
-    while let Some(row) = rows.next()? {
-        secrets.push((read_secret(row)?, Timestamp(row.get(6)?)));
-    }
-    Ok(secrets)
+    sql.query(text, params![tenant, profile], |row| Ok((read_secret(row)?, row.time(6)?)))
 }
 
 fn read_secret(row: &Row<'_>) -> Result<GroupSecret, StoreError> {
-    let networks: Option<String> = row.get(4)?;
-    let pattern: Option<String> = row.get(5)?;
     let mut secret = GroupSecret {
-        id: SecretId(unsigned(row, 0)?),
-        verifier: Verifier(row.get(1)?),
-        expires_at: row.get::<_, Option<i64>>(2)?.map(Timestamp),
-        uses_left: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
+        id: SecretId(row.unsigned(0)?),
+        verifier: Verifier(row.array(1)?),
+        expires_at: row.opt_time(2)?,
+        uses_left: row.opt_unsigned(3)?,
         networks: Vec::new(),
         name_pattern: None,
     };
-    for network in networks.iter().flat_map(|joined| joined.split(',')) {
+    for network in row.opt_text(4)?.iter().flat_map(|joined| joined.split(',')) {
         secret.networks.push(network.parse().map_err(|_| StoreError::corrupt("the network", network))?);
     }
-    if let Some(text) = pattern {
-        let parsed = NamePattern::parse(&text).map_err(|_| StoreError::corrupt("the name pattern", &text))?;
+    if let Some(text) = row.opt_text(5)? {
+        let parsed = NamePattern::parse(text).map_err(|_| StoreError::corrupt("the name pattern", text))?;
         secret.name_pattern = Some(parsed);
     }
     Ok(secret)
@@ -361,8 +320,4 @@ fn read_secret(row: &Row<'_>) -> Result<GroupSecret, StoreError> {
 
 fn word<T>(what: &str, word: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, StoreError> {
     parse(word).ok_or_else(|| StoreError::corrupt(what, word))
-}
-
-fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
-    Ok(row.get::<_, i64>(column)?.cast_unsigned())
 }

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use domain::{DeviceKey, TenantId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Change, View};
 use crate::StoreError;
+use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 
 /// A tenant.
@@ -27,8 +27,7 @@ impl View<'_> {
     /// What the database says.
     pub fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
         let sql = "SELECT id, name, created_at FROM tenants ORDER BY name";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        Ok(statement.query_map([], read)?.collect::<Result<_, _>>()?)
+        self.sql.query(sql, params![], read)
     }
 
     /// The tenant of that name.
@@ -37,7 +36,7 @@ impl View<'_> {
     /// What the database says.
     pub fn tenant_by_name(&self, name: &str) -> Result<Option<Tenant>, StoreError> {
         let sql = "SELECT id, name, created_at FROM tenants WHERE name = ?";
-        Ok(self.connection.prepare_cached(sql)?.query_row([name], read).optional()?)
+        self.sql.first(sql, params![name], read)
     }
 
     /// The tenant of that number.
@@ -46,7 +45,7 @@ impl View<'_> {
     /// What the database says.
     pub fn tenant_by_id(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
         let sql = "SELECT id, name, created_at FROM tenants WHERE id = ?";
-        Ok(self.connection.prepare_cached(sql)?.query_row([id.0.cast_signed()], read).optional()?)
+        self.sql.first(sql, params![id], read)
     }
 }
 
@@ -56,51 +55,45 @@ impl Change<'_> {
     /// # Errors
     /// What the database says, also where the name is taken.
     pub fn create_tenant(&mut self, name: &str, now: Timestamp) -> Result<Tenant, StoreError> {
-        let sql = "INSERT INTO tenants (name, created_at) VALUES (?, ?)";
-        self.connection.execute(sql, (storable(name, "the tenant's name")?, now.0))?;
-        let id = TenantId(self.connection.last_insert_rowid().cast_unsigned());
+        let sql = "INSERT INTO tenants (name, created_at) VALUES (?, ?) RETURNING id";
+        let name = storable(name, "the tenant's name")?;
+        let id = self.sql.one(sql, params![name, now], |row| row.unsigned(0).map(TenantId))?;
         Ok(Tenant { id, name: name.to_owned(), created_at: now })
     }
 }
 
 /// The tenant that is there from the first start on.
-pub(crate) fn ensure_default(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
+pub(crate) fn ensure_default(sql: Sql<'_>, now: Timestamp) -> Result<(), StoreError> {
     // Asked first: an insert that does nothing still writes the table's counter, which a full disk refuses.
-    if (View { connection }).tenant_by_id(TenantId::DEFAULT)?.is_none() {
-        let sql = "INSERT INTO tenants (id, name, created_at) VALUES (?, 'default', ?)";
-        connection.execute(sql, (TenantId::DEFAULT.0.cast_signed(), now.0))?;
+    if (View { sql }).tenant_by_id(TenantId::DEFAULT)?.is_none() {
+        let text = "INSERT INTO tenants (id, name, created_at) VALUES (?, 'default', ?)";
+        sql.execute(text, params![TenantId::DEFAULT, now])?;
     }
     Ok(())
 }
 
 /// Hands out the next `count` numbers for devices. They are ours once this is committed.
-pub(crate) fn reserve_device_keys(connection: &Connection, count: u64) -> Result<Range<u64>, StoreError> {
-    let next = next_device_key(connection)?;
+pub(crate) fn reserve_device_keys(sql: Sql<'_>, count: u64) -> Result<Range<u64>, StoreError> {
+    let next = next_device_key(sql)?;
     let end = next.checked_add(count).filter(|end| *end <= DeviceKey::END);
     let end =
         end.ok_or_else(|| StoreError::Unavailable("there are no numbers left for devices".to_owned()))?;
-    connection.execute("UPDATE counters SET next = ? WHERE name = 'device'", [end.cast_signed()])?;
+    sql.execute("UPDATE counters SET next = ? WHERE name = 'device'", params![end])?;
     Ok(next..end)
 }
 
 /// Moves the numbers past `largest`, which some file holds: after a restore an older counter may stand here.
-pub(crate) fn skip_device_keys(connection: &Connection, largest: u64) -> Result<(), StoreError> {
-    if next_device_key(connection)? <= largest {
-        let sql = "UPDATE counters SET next = ? WHERE name = 'device'";
-        connection.execute(sql, [largest.cast_signed() + 1])?;
+pub(crate) fn skip_device_keys(sql: Sql<'_>, largest: u64) -> Result<(), StoreError> {
+    if next_device_key(sql)? <= largest {
+        sql.execute("UPDATE counters SET next = ? WHERE name = 'device'", params![largest + 1])?;
     }
     Ok(())
 }
 
-fn next_device_key(connection: &Connection) -> Result<u64, StoreError> {
-    let sql = "SELECT next FROM counters WHERE name = 'device'";
-    Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?.cast_unsigned())
+fn next_device_key(sql: Sql<'_>) -> Result<u64, StoreError> {
+    sql.one("SELECT next FROM counters WHERE name = 'device'", params![], |row| row.unsigned(0))
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Tenant> {
-    Ok(Tenant {
-        id: TenantId(row.get::<_, i64>(0)?.cast_unsigned()),
-        name: row.get(1)?,
-        created_at: Timestamp(row.get(2)?),
-    })
+fn read(row: &Row<'_>) -> Result<Tenant, StoreError> {
+    Ok(Tenant { id: TenantId(row.unsigned(0)?), name: row.string(1)?, created_at: row.time(2)? })
 }

@@ -1,9 +1,8 @@
 //! Is the journal what was written? A walk along every chain.
 
-use rusqlite::{Connection, Row};
-
 use super::{Head, Position};
 use crate::StoreError;
+use crate::driver::{Row, Sql, params};
 use crate::journal_chain::{self, Header, Link, START};
 use crate::secrets::Keys;
 
@@ -70,7 +69,7 @@ impl std::fmt::Display for Fault {
 pub(crate) fn verify(
     keys: &Keys,
     known: &[Head],
-    read: impl Fn(&dyn Fn(&Connection) -> Result<Vec<Stored>, StoreError>) -> Result<Vec<Stored>, StoreError>,
+    read: impl Fn(&dyn Fn(Sql<'_>) -> Result<Vec<Stored>, StoreError>) -> Result<Vec<Stored>, StoreError>,
     writers: &[u64],
 ) -> Result<Verification, StoreError> {
     let mut verification = Verification::default();
@@ -78,7 +77,7 @@ pub(crate) fn verify(
         let mut walk = Walk::new(*writer, keys, known);
         loop {
             let from = walk.at.packed();
-            let entries = read(&|connection| stretch(connection, from))?;
+            let entries = read(&|sql| stretch(sql, from))?;
             if entries.is_empty() {
                 break;
             }
@@ -196,31 +195,29 @@ impl Stored {
     }
 }
 
-fn stretch(connection: &Connection, after: i64) -> Result<Vec<Stored>, StoreError> {
-    let sql = "SELECT position, at, tenant, device, kind, actor, key_id, detail, link FROM journal
+fn stretch(sql: Sql<'_>, after: i64) -> Result<Vec<Stored>, StoreError> {
+    let text = "SELECT position, at, tenant, device, kind, actor, key_id, detail, link FROM journal
                WHERE position > ? AND position < ? ORDER BY position LIMIT ?";
     let end = Position { writer: Position::unpack(after).writer + 1, number: 0 }.packed();
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map((after, end, STRETCH), read_stored)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    sql.query(text, params![after, end, STRETCH], read_stored)
 }
 
 /// A row whose columns are not even of the right types is an entry that links to nothing.
-fn read_stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    let position = Position::unpack(row.get(0)?);
+fn read_stored(row: &Row<'_>) -> Result<Stored, StoreError> {
+    let position = Position::unpack(row.int(0)?);
     Ok(read_columns(row, position).unwrap_or_else(|_| Stored::unreadable(position)))
 }
 
-fn read_columns(row: &Row<'_>, position: Position) -> rusqlite::Result<Stored> {
+fn read_columns(row: &Row<'_>, position: Position) -> Result<Stored, StoreError> {
     Ok(Stored {
         position,
-        at: row.get(1)?,
-        tenant: row.get::<_, i64>(2)?.cast_unsigned(),
-        device: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
-        kind: row.get(4)?,
-        actor: row.get(5)?,
-        key_id: row.get(6)?,
-        detail: row.get(7)?,
-        link: row.get(8)?,
+        at: row.int(1)?,
+        tenant: row.unsigned(2)?,
+        device: row.opt_unsigned(3)?,
+        kind: row.string(4)?,
+        actor: row.string(5)?,
+        key_id: u32::try_from(row.int(6)?).map_err(|_| StoreError::corrupt("the key of", position))?,
+        detail: row.bytes(7)?.to_vec(),
+        link: row.bytes(8)?.to_vec(),
     })
 }
