@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use crate::name::Name;
 use crate::profile::PreProvisionedCredentials;
 use crate::{
-    Credential, DeviceRecord, DeviceState, GroupSecret, Profile, Refusal, Reprovision, Strategy, Timestamp,
-    Wish,
+    Credential, DeviceRecord, DeviceState, GroupSecret, Profile, Question, Refusal, Reprovision,
+    StandingQuestion, Strategy, Timestamp, Verdict, Wish,
 };
 
 /// What the checks look at. A part that is `None` is not known, and what depends on it is not judged.
@@ -29,6 +29,8 @@ pub struct Inquiry<'a> {
     pub device: Option<&'a DeviceRecord>,
     /// The credentials it would like to have.
     pub wish: Option<&'a Wish>,
+    /// The question that stands for this name under this profile.
+    pub question: Option<&'a StandingQuestion>,
     /// The moment of asking.
     pub now: Timestamp,
 }
@@ -60,6 +62,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "device", judge: device },
     Check { name: "credentials", judge: credentials },
     Check { name: "secret-uses", judge: secret_uses },
+    Check { name: "question", judge: question },
 ];
 
 /// Stops at the first no.
@@ -83,9 +86,20 @@ pub fn explain(inquiry: &Inquiry<'_>) -> Vec<(&'static str, Answer)> {
 impl Inquiry<'_> {
     /// Whether an equal request may be told the same again.
     pub fn within_redelivery(&self, device: &DeviceRecord) -> bool {
-        let equal = self.wish.is_none_or(|wish| device.credential.answers(wish));
-        (equal || self.was_ignored(device))
+        self.asks_the_same(device)
             && self.now.since_ms(device.state_since) < self.profile.redelivery_window_ms
+    }
+
+    /// Whether it asks for what the device was given already.
+    pub fn asks_the_same(&self, device: &DeviceRecord) -> bool {
+        let equal = self.wish.is_none_or(|wish| device.credential.answers(wish));
+        equal || self.was_ignored(device)
+    }
+
+    /// Whether the device may not know its credentials yet: they took longer than it waited, and nobody has
+    /// used them. It is told the same again, whatever the policy.
+    pub fn is_unanswered(&self, device: &DeviceRecord) -> bool {
+        device.owed.answer && device.state == DeviceState::Provisioned && self.asks_the_same(device)
     }
 
     /// Whether what an expected device brought of its own has been ignored, and so counts for nothing now.
@@ -96,7 +110,7 @@ impl Inquiry<'_> {
     }
 
     fn is_provisioned(&self) -> bool {
-        self.device.is_some_and(|device| device.state == DeviceState::Provisioned)
+        self.device.is_some_and(|device| device.state.has_credentials())
     }
 }
 
@@ -142,7 +156,11 @@ fn device(inquiry: &Inquiry<'_>) -> Answer {
         }
         DeviceState::Disabled { .. } => Answer::No(Refusal::DeviceDisabled),
         DeviceState::Expected => require(expected_only, Refusal::DeviceExists),
+        DeviceState::Provisioning => require(inquiry.asks_the_same(device), Refusal::OperationRunning),
+        DeviceState::Provisioned if inquiry.is_unanswered(device) => Answer::Pass,
         DeviceState::Provisioned => require(may_come_again(inquiry, device), taken),
+        DeviceState::Failed => Answer::No(Refusal::OperationStopped),
+        DeviceState::Decommissioning | DeviceState::Decommissioned => Answer::No(Refusal::DeviceLeaving),
     }
 }
 
@@ -159,6 +177,19 @@ fn credentials(inquiry: &Inquiry<'_>) -> Answer {
         Some(Wish::Unusable(refusal)) => Answer::No(*refusal),
         Some(_) => Answer::Pass,
         None => Answer::Unknown,
+    }
+}
+
+/// Who only hears again what was decided is not asked about again. A question that does not stand yet is no
+/// answer: the decision asks it.
+fn question(inquiry: &Inquiry<'_>) -> Answer {
+    if Question::of(inquiry.profile).is_none() {
+        return Answer::Pass;
+    }
+    match inquiry.question.filter(|question| inquiry.now < question.expires_at).map(|it| &it.verdict) {
+        Some(Verdict::Allowed { .. }) => Answer::Pass,
+        Some(Verdict::Denied) => Answer::No(Refusal::ProvisioningDenied),
+        Some(Verdict::AwaitsHook) | Some(Verdict::AwaitsPerson) | None => Answer::Unknown,
     }
 }
 

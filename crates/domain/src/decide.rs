@@ -2,10 +2,12 @@
 
 use crate::admission::{self, Inquiry};
 use crate::name::Name;
+use crate::plan::{self, Gate, PlannedStep};
 use crate::profile::PreProvisionedCredentials;
 use crate::{
-    Attested, Credential, DeviceKey, DeviceState, Entropy, Generation, Held, ProfileId, Promise, Refusal,
-    Reprovision, SecretId, Strategy, TenantId, Timestamp, Version, Wish,
+    Attested, Credential, DeviceKey, DeviceState, Entropy, Generation, Held, ProfileId, Promise, Question,
+    QuestionId, Refusal, Reprovision, SecretId, StandingQuestion, Strategy, TenantId, Timestamp, Verdict,
+    Version, Wish,
 };
 
 /// A device as the registry knows it.
@@ -27,8 +29,26 @@ pub struct DeviceRecord {
     pub credential: Credential,
     /// Whether it speaks for other devices.
     pub gateway: bool,
+    /// What its first connection will settle.
+    pub owed: Owed,
     /// Rises with every change.
     pub version: Version,
+}
+
+/// What a device's first connection with its present credentials settles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// Its answer took steps, so it may have stopped waiting: until it shows its credentials it is told them again.
+    pub answer: bool,
+    /// Steps wait for it.
+    pub steps: bool,
+}
+
+impl Owed {
+    /// Whether there is anything.
+    pub fn is_any(self) -> bool {
+        self.answer || self.steps
+    }
 }
 
 /// What a decision needs to know, read for it outside any transaction.
@@ -40,6 +60,8 @@ pub struct Facts {
     pub fresh_key: DeviceKey,
     /// The uses left of the secret that was offered; `None` where it is not limited.
     pub uses_left: Option<u64>,
+    /// The question that stands for this name under the profile.
+    pub question: Option<StandingQuestion>,
 }
 
 /// What is to happen.
@@ -49,15 +71,13 @@ pub enum Decision {
     Provision(Box<Provision>),
     /// The same asks again: it is told the same again, nothing is written.
     Unchanged(Promise),
-    /// Someone must say something first.
+    /// The same asks again while its steps are being done: it waits for their end, nothing is written.
+    Joins(Promise),
+    /// Someone must say something first; where the question stands already, it is waited for.
     Needs(Question),
     /// No.
     Refused(Refusal),
 }
-
-/// What a hook or a person has to answer before a decision can be made. Nothing asks yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {}
 
 /// A record to be made, and under which condition.
 #[derive(Debug)]
@@ -74,6 +94,12 @@ pub struct Provision {
     pub deed: Deed,
     /// The generation of its new credential.
     pub generation: Generation,
+    /// The steps that follow from it; empty where the record is all there is to do.
+    pub plan: Vec<PlannedStep>,
+    /// The answered question that let it in, which is used up.
+    pub answered: Option<QuestionId>,
+    /// What it begins with: JSON objects, the later over the earlier.
+    pub initial_attributes: Vec<String>,
     /// What the device chose, in clear: sealed before the record names it. `None` where the server derives a token.
     pub chosen: Option<Held>,
 }
@@ -122,17 +148,28 @@ fn provision(
     let name = attested.name().or(made.as_ref());
     let inquiry = inquiry(attested, name, facts, now);
     admission::admit(&inquiry)?;
-    match (&facts.device, name) {
-        (Some(device), _) => again(attested, device, &inquiry, entropy),
-        (None, Some(name)) => create(attested, name, facts.fresh_key, now, entropy),
-        (None, None) => Err(Refusal::NameMissing),
+    let name = name.ok_or(Refusal::NameMissing)?;
+    if let Some(device) = &facts.device
+        && let Some(decision) = told_again(attested, device, &inquiry)
+    {
+        return decision;
+    }
+    if let Some(question) = Question::of(attested.profile()).filter(|_| allowed(&inquiry).is_none()) {
+        return Ok(Decision::Needs(question));
+    }
+    let write = Write { attested, facts, inquiry: &inquiry };
+    match &facts.device {
+        Some(device) => write.change(device, entropy),
+        None => write.create(name, entropy),
     }
 }
 
-/// A name of the server's making, where the device brought none and may have one.
+/// A name of the server's making, where the device brought none and may have one. Who is asked about needs a
+/// name that it asks again under.
 fn made_name(attested: &Attested, entropy: &mut dyn Entropy) -> Option<Name> {
-    let wanted = attested.name().is_none() && attested.profile().strategy == Strategy::CreateNew;
-    wanted.then(|| Name::random(entropy))
+    let profile = attested.profile();
+    let may = profile.strategy == Strategy::CreateNew && Question::of(profile).is_none();
+    (attested.name().is_none() && may).then(|| Name::random(entropy))
 }
 
 fn inquiry<'a>(
@@ -149,65 +186,128 @@ fn inquiry<'a>(
         uses_left: facts.uses_left,
         device: facts.device.as_ref(),
         wish: Some(attested.wish()),
+        question: facts.question.as_ref(),
         now,
     }
 }
 
-fn create(
-    attested: &Attested,
-    name: &Name,
-    key: DeviceKey,
-    now: Timestamp,
-    entropy: &mut dyn Entropy,
-) -> Result<Decision, Refusal> {
-    let generation = Generation(entropy.next_u64());
-    let device = DeviceRecord {
-        key,
-        tenant: attested.profile().tenant,
-        name: name.as_str().to_owned(),
-        profile: attested.profile().id,
-        state: DeviceState::Provisioned,
-        state_since: now,
-        credential: attested.wish().credential(generation)?,
-        gateway: attested.gateway(),
-        version: Version(1),
-    };
-    Ok(record(attested, device, generation, None, Deed::Created, attested.wish()))
-}
-
-/// The device is in the registry already, and admission had nothing against it.
-fn again(
+/// The device is told what was decided before, or waits for it. Admission had nothing against it.
+fn told_again(
     attested: &Attested,
     device: &DeviceRecord,
     inquiry: &Inquiry<'_>,
-    entropy: &mut dyn Entropy,
-) -> Result<Decision, Refusal> {
-    let deed = match device.state {
-        DeviceState::Expected => Deed::Claimed,
-        _ if attested.profile().reprovision == Reprovision::ReturnExisting => {
-            return redeliver(attested, device);
+) -> Option<Result<Decision, Refusal>> {
+    let same = || redelivered(attested, device);
+    match device.state {
+        DeviceState::Provisioning => Some(same().map(Decision::Joins)),
+        DeviceState::Provisioned if inquiry.is_unanswered(device) => Some(same().map(Decision::Unchanged)),
+        DeviceState::Provisioned if attested.profile().reprovision == Reprovision::ReturnExisting => {
+            Some(same().map(Decision::Unchanged))
         }
-        _ => Deed::Rotated,
-    };
-    let wish = effective_wish(attested, deed);
-    let generation = Generation(entropy.next_u64());
-    let changed = DeviceRecord {
-        state: device.state.provision()?,
-        state_since: inquiry.now,
-        credential: wish.credential(generation)?,
-        version: Version(device.version.0 + 1),
-        ..device.clone()
-    };
-    Ok(record(attested, changed, generation, Some(device.version), deed, wish))
+        _ => None,
+    }
 }
 
 /// The same again. Admission has compared the wish with what the device holds; a wish that was ignored then
 /// is ignored now.
-fn redeliver(attested: &Attested, device: &DeviceRecord) -> Result<Decision, Refusal> {
+fn redelivered(attested: &Attested, device: &DeviceRecord) -> Result<Promise, Refusal> {
     let generation = device.credential.generation().ok_or(Refusal::Internal)?;
     let server_made = matches!(device.credential, Credential::Derived(_));
     let chosen = attested.wish().chosen().filter(|_| !server_made);
-    Ok(Decision::Unchanged(promise(device, generation, chosen)))
+    Ok(promise(device, generation, chosen))
+}
+
+/// The answer that lets it in: its question and the attributes it brought.
+fn allowed<'a>(inquiry: &Inquiry<'a>) -> Option<(QuestionId, Option<&'a String>)> {
+    let question = inquiry.question.filter(|question| inquiry.now < question.expires_at)?;
+    match &question.verdict {
+        Verdict::Allowed { attributes } => Some((question.id, attributes.as_ref())),
+        _ => None,
+    }
+}
+
+/// Whatever a record is made from.
+struct Write<'a> {
+    attested: &'a Attested,
+    facts: &'a Facts,
+    inquiry: &'a Inquiry<'a>,
+}
+
+impl Write<'_> {
+    fn create(&self, name: &Name, entropy: &mut dyn Entropy) -> Result<Decision, Refusal> {
+        let generation = Generation(entropy.next_u64());
+        let profile = self.attested.profile();
+        let device = DeviceRecord {
+            key: self.facts.fresh_key,
+            tenant: profile.tenant,
+            name: name.as_str().to_owned(),
+            profile: profile.id,
+            state: DeviceState::Expected.provision(self.waits())?,
+            state_since: self.inquiry.now,
+            credential: self.attested.wish().credential(generation)?,
+            gateway: self.attested.gateway(),
+            owed: self.owed(),
+            version: Version(1),
+        };
+        Ok(self.record(device, generation, None, Deed::Created, self.attested.wish()))
+    }
+
+    /// The device is in the registry already.
+    fn change(&self, device: &DeviceRecord, entropy: &mut dyn Entropy) -> Result<Decision, Refusal> {
+        let deed = if device.state == DeviceState::Expected { Deed::Claimed } else { Deed::Rotated };
+        let wish = effective_wish(self.attested, deed);
+        let generation = Generation(entropy.next_u64());
+        let changed = DeviceRecord {
+            state: device.state.provision(self.waits())?,
+            state_since: self.inquiry.now,
+            credential: wish.credential(generation)?,
+            owed: self.owed(),
+            version: Version(device.version.0 + 1),
+            ..device.clone()
+        };
+        Ok(self.record(changed, generation, Some(device.version), deed, wish))
+    }
+
+    /// Whether the answer has to wait for steps.
+    fn waits(&self) -> bool {
+        self.has_step(|gate| gate == Gate::BeforeReply)
+    }
+
+    /// An answer is owed where the device may give up waiting for it.
+    fn owed(&self) -> Owed {
+        let answer = self.has_step(|gate| matches!(gate, Gate::BeforeReply | Gate::WithReply));
+        Owed { answer, steps: self.has_step(|gate| gate == Gate::OnFirstConnection) }
+    }
+
+    fn has_step(&self, wanted: impl Fn(Gate) -> bool) -> bool {
+        self.attested.profile().joining.steps.iter().any(|rule| wanted(rule.gate))
+    }
+
+    fn record(
+        &self,
+        device: DeviceRecord,
+        generation: Generation,
+        replaces: Option<Version>,
+        deed: Deed,
+        wish: &Wish,
+    ) -> Decision {
+        let profile = self.attested.profile();
+        let spends = |secret: &&crate::GroupSecret| secret.uses_left.is_some() && deed != Deed::Rotated;
+        let answer = allowed(self.inquiry);
+        let at_birth = profile.joining.initial_attributes.iter().chain(answer.and_then(|(_, extra)| extra));
+        Decision::Provision(Box::new(Provision {
+            device,
+            replaces,
+            profile_version: profile.version,
+            spends: self.attested.secret().filter(spends).map(|secret| secret.id),
+            deed,
+            generation,
+            plan: plan::joining(&profile.joining.steps),
+            answered: answer.map(|(question, _)| question),
+            initial_attributes: if deed == Deed::Rotated { Vec::new() } else { at_birth.cloned().collect() },
+            chosen: wish.chosen(),
+        }))
+    }
 }
 
 fn promise(device: &DeviceRecord, generation: Generation, chosen: Option<Held>) -> Promise {
@@ -218,26 +318,6 @@ fn promise(device: &DeviceRecord, generation: Generation, chosen: Option<Held>) 
 fn effective_wish(attested: &Attested, deed: Deed) -> &Wish {
     let keep = attested.profile().pre_provisioned_credentials == PreProvisionedCredentials::Keep;
     if keep && deed == Deed::Claimed { &Wish::ServerMade } else { attested.wish() }
-}
-
-fn record(
-    attested: &Attested,
-    device: DeviceRecord,
-    generation: Generation,
-    replaces: Option<Version>,
-    deed: Deed,
-    wish: &Wish,
-) -> Decision {
-    let limited = attested.secret().filter(|secret| secret.uses_left.is_some() && deed != Deed::Rotated);
-    Decision::Provision(Box::new(Provision {
-        device,
-        replaces,
-        profile_version: attested.profile().version,
-        spends: limited.map(|secret| secret.id),
-        deed,
-        generation,
-        chosen: wish.chosen(),
-    }))
 }
 
 #[cfg(test)]

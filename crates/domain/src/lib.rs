@@ -6,6 +6,9 @@
 //! The line of one request through this package:
 //! [`Request`] → [`attestation::attest`] → [`Attested`] → [`decide::decide`] → [`Decision`].
 
+#[macro_use]
+mod words;
+
 pub mod admission;
 pub mod attestation;
 pub mod credentials;
@@ -17,6 +20,7 @@ pub mod name;
 pub mod outcome;
 pub mod plan;
 pub mod profile;
+pub mod question;
 pub mod refusal;
 pub mod request;
 pub mod secret;
@@ -24,12 +28,13 @@ pub mod time;
 
 pub use attestation::{Attested, attest};
 pub use credentials::{Credential, CredentialKeys, Wish};
-pub use decide::{Decision, DeviceRecord, Facts, Provision, decide};
+pub use decide::{Decision, DeviceRecord, Facts, Owed, Provision, decide};
 pub use ids::{DeviceKey, Generation, ProfileId, SecretId, TenantId, Version};
 pub use lifecycle::DeviceState;
 pub use outcome::{Grant, Held, Outcome, Promise};
-pub use plan::Receipt;
+pub use plan::{OperationId, PlannedStep, Receipt, StepKey};
 pub use profile::{GroupSecret, Profile, Reprovision, Strategy};
+pub use question::{Question, QuestionId, StandingQuestion, Verdict};
 pub use refusal::{Kind, Refusal};
 pub use request::{Claim, Evidence, Origin, Request, Wire};
 pub use secret::{Secret, Verifier};

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use regex::Regex;
 
+use crate::plan::StepRule;
 use crate::{ProfileId, SecretId, TenantId, Timestamp, Verifier, Version};
 
 /// The longest pattern for names that we compile.
@@ -31,35 +32,32 @@ pub struct Profile {
     pub provision_key: String,
     /// The secrets that are valid now, the newest first; two while one is being rotated.
     pub secrets: Vec<GroupSecret>,
+    /// What joining takes beside the proof.
+    pub joining: Joining,
+    /// For how long a device that leaves can be taken back, and its name stays taken, in milliseconds.
+    pub grace_period_ms: u64,
     /// Rises with every change that an operator makes.
     pub version: Version,
 }
 
+/// What joining takes beside the proof: whom to ask before, whom to tell, and what to begin with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Joining {
+    /// The hook that is asked before a device is let in.
+    pub hook: Option<String>,
+    /// Whether a person has to approve each device.
+    pub approval: bool,
+    /// What is done outside, and when.
+    pub steps: Vec<StepRule>,
+    /// The attributes that a device begins with; a JSON object.
+    pub initial_attributes: Option<String>,
+}
+
+/// The grace period of a profile for which nothing else was said: a day.
+pub const DEFAULT_GRACE_PERIOD_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// The redelivery window of a profile for which nothing else was said: ten minutes.
 pub const DEFAULT_REDELIVERY_WINDOW_MS: u64 = 10 * 60 * 1000;
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant,)* }
-
-        impl $name {
-            /// Every value, in the order of the manual.
-            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
-
-            /// The word for it, everywhere.
-            pub fn word(self) -> &'static str {
-                match self { $($name::$variant => $word,)* }
-            }
-
-            /// The value of a word.
-            pub fn from_word(word: &str) -> Option<$name> {
-                $name::ALL.iter().copied().find(|value| value.word() == word)
-            }
-        }
-    };
-}
 
 words! {
     /// Who may come in.

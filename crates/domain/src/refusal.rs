@@ -98,7 +98,7 @@ refusals! {
         "The registration id holds markup, a template or U+0000.",
         "Use plain text as the device's name.";
     NameMissing, "name-missing", Malformed,
-        "The profile admits expected devices only, and the request names none.",
+        "The profile admits expected devices only, or asks before it lets one in, and the request names none.",
         "Let the device send its name.";
     DeviceUnknown, "device-unknown", NotFound,
         "The profile admits expected devices only, and this one is not expected.",
@@ -115,6 +115,27 @@ refusals! {
     DeviceDisabled, "device-disabled", Forbidden,
         "The device is disabled.",
         "Let it in again: muster device enable NAME.";
+    DeviceLeaving, "device-leaving", Forbidden,
+        "The device is being decommissioned.",
+        "Take it back while its grace period lasts (muster device restore NAME), or wait for the end of it.";
+    ProvisioningDenied, "provisioning-denied", Forbidden,
+        "A hook or a person said no to this device.",
+        "See who and why: muster approval list --all; ask again: muster approval forget NUMBER.";
+    ApprovalPending, "approval-pending", Unavailable,
+        "A person has to approve the device before it is let in.",
+        "Decide: muster approval list, then muster approval approve or reject. The device tries again by itself.";
+    HookPending, "hook-pending", Unavailable,
+        "The profile's hook has not answered yet whether the device is let in.",
+        "It is asked again by itself; see what it said last: muster approval list.";
+    QuestionsFull, "questions-full", Unavailable,
+        "Too many devices of the tenant wait for an answer.",
+        "Answer or reject some: muster approval list.";
+    OperationRunning, "operation-running", Unavailable,
+        "What has to be done before the device is answered is not done yet.",
+        "It goes on by itself; see what it waits for: muster operation list.";
+    OperationStopped, "operation-stopped", Unavailable,
+        "A step that the device's answer waits for has failed for good.",
+        "See why (muster operation list --stopped), then resume it, unwind it or write the step off.";
     CredentialsInUse, "credentials-in-use", Conflict,
         "The credentials that the device chose belong to another device.",
         "Let the device choose others, or let the server make them.";

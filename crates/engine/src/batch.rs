@@ -131,7 +131,7 @@ impl Batcher {
             .map(|job| {
                 let device: Option<DeviceRecord> = job.name_key().and_then(|_| found.next().flatten());
                 let limited = job.limited_secret().and_then(|secret| uses.get(&secret).copied().flatten());
-                Ok(Facts { device, fresh_key: self.fresh_key()?, uses_left: limited })
+                Ok(Facts { device, fresh_key: self.fresh_key()?, uses_left: limited, question: None })
             })
             .collect()
     }
@@ -197,7 +197,8 @@ impl Batcher {
         match decide(&job.attested, facts, now, &mut *self.entropy) {
             Decision::Provision(provision) => return Some(Ready { job, provision }),
             Decision::Unchanged(promise) => self.unchanged(job, promise),
-            Decision::Needs(question) => match question {},
+            Decision::Joins(_) => self.refuse(job, Refusal::OperationRunning),
+            Decision::Needs(_) => self.refuse(job, Refusal::ApprovalPending),
             Decision::Refused(refusal) => self.refuse(job, refusal),
         }
         None

@@ -30,7 +30,7 @@ pub use device_auth::{Connected, DeviceAuth};
 pub use hub::{Hub, NewSample};
 pub use ports::{
     Asked, Attributes, Clock, Connector, DeviceView, Ensured, Farewell, Fault, Hook, HookAnswer, Ports,
-    Sessions, StepKey, Task,
+    Sessions, Task,
 };
 pub use provisioner::Provisioner;
 pub use registry::Registry;

@@ -7,9 +7,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use domain::{DeviceKey, Entropy, Timestamp};
 use std::sync::Arc;
 
-pub use neighbours::{
-    Asked, Attributes, Connector, DeviceView, Ensured, Fault, Hook, HookAnswer, StepKey, Task,
-};
+pub use neighbours::{Asked, Attributes, Connector, DeviceView, Ensured, Fault, Hook, HookAnswer, Task};
 
 /// Tells the time.
 pub trait Clock: Send + Sync {

@@ -178,6 +178,7 @@ fn provision(key: u64, (profile, profile_version): (ProfileId, Version), noise: 
             state_since: now(),
             credential: Credential::Derived(generation),
             gateway: false,
+            owed: domain::Owed::default(),
             version: Version(1),
         },
         replaces: None,
@@ -185,6 +186,9 @@ fn provision(key: u64, (profile, profile_version): (ProfileId, Version), noise: 
         spends: None,
         deed: Deed::Created,
         generation,
+        plan: Vec::new(),
+        answered: None,
+        initial_attributes: Vec::new(),
         chosen: None,
     }
 }

@@ -108,6 +108,7 @@ fn provision(key: u64, (profile, profile_version): (ProfileId, Version)) -> Prov
             state_since: now(),
             credential: Credential::Derived(generation),
             gateway: false,
+            owed: domain::Owed::default(),
             version: Version(1),
         },
         replaces: None,
@@ -115,6 +116,9 @@ fn provision(key: u64, (profile, profile_version): (ProfileId, Version)) -> Prov
         spends: None,
         deed: Deed::Created,
         generation,
+        plan: Vec::new(),
+        answered: None,
+        initial_attributes: Vec::new(),
         chosen: None,
     }
 }

@@ -9,7 +9,8 @@ use super::*;
 use crate::attestation::{Trust, attest};
 use crate::credentials::tests::Glass;
 use crate::lifecycle::Resting;
-use crate::profile::{GroupSecret, NamePattern, PreProvisionedCredentials};
+use crate::plan::StepRule;
+use crate::profile::{GroupSecret, Joining, NamePattern, PreProvisionedCredentials};
 use crate::{Claim, CredentialKeys, Evidence, Origin, Profile, Request, Secret, Wire};
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -44,6 +45,8 @@ fn profile() -> Profile {
             networks: vec![],
             name_pattern: None,
         }],
+        joining: Joining::default(),
+        grace_period_ms: 1000,
         version: Version(4),
     }
 }
@@ -76,12 +79,13 @@ fn device(state: DeviceState) -> DeviceRecord {
             Credential::Derived(Generation(5))
         },
         gateway: false,
+        owed: Owed::default(),
         version: Version(9),
     }
 }
 
 fn facts(device: Option<DeviceRecord>) -> Facts {
-    Facts { device, fresh_key: DeviceKey(100), uses_left: None }
+    Facts { device, fresh_key: DeviceKey(100), uses_left: None, question: None }
 }
 
 fn decided(profile: Profile, device: Option<DeviceRecord>) -> Decision {
@@ -93,14 +97,15 @@ fn word(decision: &Decision) -> &'static str {
     match decision {
         Decision::Provision(provision) => provision.deed.word(),
         Decision::Unchanged(_) => "unchanged",
-        Decision::Needs(question) => match *question {},
+        Decision::Joins(_) => "joins",
+        Decision::Needs(_) => "needs",
         Decision::Refused(refusal) => refusal.code(),
     }
 }
 
 #[test]
 fn every_strategy_policy_and_state_has_its_answer() {
-    use DeviceState::{Disabled, Expected, Provisioned};
+    use DeviceState::{Decommissioning, Disabled, Expected, Failed, Provisioned, Provisioning};
     let disabled = Disabled { was: Resting::Provisioned };
     let cases = [
         ("create-new", "refuse", None, "created"),
@@ -116,6 +121,10 @@ fn every_strategy_policy_and_state_has_its_answer() {
         ("check-pre-provisioned", "return-existing", Some(Provisioned), "unchanged"),
         ("check-pre-provisioned", "rotate", Some(Provisioned), "rotated"),
         ("check-pre-provisioned", "refuse", Some(disabled), "device-disabled"),
+        ("create-new", "refuse", Some(Provisioning), "joins"),
+        ("check-pre-provisioned", "rotate", Some(Provisioning), "joins"),
+        ("create-new", "rotate", Some(Failed), "operation-stopped"),
+        ("check-pre-provisioned", "rotate", Some(Decommissioning), "device-leaving"),
         ("disabled", "rotate", Some(Provisioned), "provisioning-disabled"),
         ("disabled", "refuse", None, "provisioning-disabled"),
     ];
@@ -280,6 +289,96 @@ fn a_listener_of_another_tenant_knows_no_such_profile() {
     assert_eq!(attest(request, &trust).err(), Some(Refusal::ProfileUnknown));
 }
 
+fn rule(connector: &str, gate: Gate) -> StepRule {
+    StepRule { connector: connector.into(), gate }
+}
+
+fn planned(steps: Vec<StepRule>) -> Box<Provision> {
+    let joining = Joining { steps, ..Joining::default() };
+    match decided(Profile { joining, ..profile() }, None) {
+        Decision::Provision(provision) => provision,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn only_steps_before_the_reply_keep_a_device_waiting() {
+    let cases = [
+        (vec![], DeviceState::Provisioned, Owed::default()),
+        (vec![Gate::AfterReply], DeviceState::Provisioned, Owed::default()),
+        (vec![Gate::WithReply], DeviceState::Provisioned, Owed { answer: true, steps: false }),
+        (vec![Gate::BeforeReply], DeviceState::Provisioning, Owed { answer: true, steps: false }),
+        (vec![Gate::OnFirstConnection], DeviceState::Provisioned, Owed { answer: false, steps: true }),
+    ];
+    for (gates, state, owed) in cases {
+        let provision = planned(gates.iter().map(|gate| rule("erp", *gate)).collect());
+        assert_eq!((provision.device.state, provision.device.owed), (state, owed), "{gates:?}");
+        assert_eq!(provision.plan.len(), gates.len());
+    }
+}
+
+#[test]
+fn who_asks_for_something_else_while_its_steps_are_being_done_has_to_wait() {
+    let other = attested(profile(), Some("pump-1"), Wish::token(Secret::new("mine"), &Glass));
+    let decision = decide(&other, &facts(Some(device(DeviceState::Provisioning))), NOW, &mut Dice(1));
+    assert_eq!(word(&decision), "operation-running");
+}
+
+#[test]
+fn a_device_that_stopped_waiting_is_told_the_same_until_it_shows_that_it_knows() {
+    let late = |answer| DeviceRecord {
+        owed: Owed { answer, steps: false },
+        state_since: Timestamp(0),
+        ..device(DeviceState::Provisioned)
+    };
+    assert_eq!(word(&decided(profile(), Some(late(true)))), "unchanged");
+    assert_eq!(word(&decided(profile(), Some(late(false)))), "device-exists");
+}
+
+fn asking(hook: bool, approval: bool) -> Profile {
+    let hook = hook.then(|| "gatekeeper".to_owned());
+    let initial_attributes = Some(r#"{"site":"a"}"#.to_owned());
+    Profile { joining: Joining { hook, approval, initial_attributes, ..Joining::default() }, ..profile() }
+}
+
+fn with_question(verdict: Verdict, expires_in: i64) -> Facts {
+    let expires_at = Timestamp(NOW.0 + expires_in);
+    Facts { question: Some(StandingQuestion { id: QuestionId(5), verdict, expires_at }), ..facts(None) }
+}
+
+#[test]
+fn nobody_comes_in_before_the_question_is_answered() {
+    let allowed = Verdict::Allowed { attributes: None };
+    let cases = [
+        (facts(None), "needs"),
+        (with_question(Verdict::AwaitsHook, 1), "needs"),
+        (with_question(Verdict::AwaitsPerson, 1), "needs"),
+        (with_question(Verdict::Denied, 1), "provisioning-denied"),
+        (with_question(Verdict::Denied, 0), "needs"),
+        (with_question(allowed.clone(), 1), "created"),
+        (with_question(allowed, 0), "needs"),
+    ];
+    for (facts, expected) in cases {
+        let attested = attested(asking(true, true), Some("pump-1"), Wish::ServerMade);
+        assert_eq!(word(&decide(&attested, &facts, NOW, &mut Dice(1))), expected, "{facts:?}");
+    }
+}
+
+#[test]
+fn an_answer_is_used_up_and_brings_its_attributes_behind_those_of_the_profile() {
+    let facts = with_question(Verdict::Allowed { attributes: Some(r#"{"site":"b"}"#.into()) }, 1);
+    let attested = attested(asking(false, true), Some("pump-1"), Wish::ServerMade);
+    let Decision::Provision(provision) = decide(&attested, &facts, NOW, &mut Dice(1)) else { panic!() };
+    assert_eq!(provision.answered, Some(QuestionId(5)));
+    assert_eq!(provision.initial_attributes, [r#"{"site":"a"}"#, r#"{"site":"b"}"#]);
+}
+
+#[test]
+fn who_is_asked_about_needs_a_name() {
+    let unnamed = attested(asking(false, true), None, Wish::ServerMade);
+    assert_eq!(word(&decide(&unnamed, &facts(None), NOW, &mut Dice(1))), "name-missing");
+}
+
 fn any_state() -> impl Generator<Value = Option<DeviceState>> {
     prop_oneof![Just(None), proptest::sample::select(DeviceState::ALL).prop_map(|(state, _)| Some(state)),]
 }
@@ -307,7 +406,7 @@ proptest! {
             state_since: Timestamp(NOW.0 - age),
             ..device(state)
         }).filter(|_| attested.name().is_some());
-        let facts = Facts { device: known.clone(), fresh_key: DeviceKey(100), uses_left: uses };
+        let facts = Facts { uses_left: uses, ..facts(known.clone()) };
         match decide(&attested, &facts, NOW, &mut Dice(9)) {
             Decision::Provision(provision) => {
                 prop_assert!(strategy != Strategy::Disabled);
@@ -315,7 +414,7 @@ proptest! {
                 prop_assert_eq!(provision.device.credential.generation(), Some(provision.generation));
                 prop_assert_eq!(provision.replaces, known.as_ref().map(|device| device.version));
                 prop_assert_eq!(provision.device.key, known.as_ref().map_or(DeviceKey(100), |device| device.key));
-                prop_assert!(known.as_ref().is_none_or(|device| same_profile && device.state.provision().is_ok()));
+                prop_assert!(known.as_ref().is_none_or(|device| same_profile && device.state.provision(false).is_ok()));
                 prop_assert!(provision.spends.is_none() || uses.is_some_and(|left| left > 0));
             }
             Decision::Unchanged(promise) => {
@@ -323,7 +422,12 @@ proptest! {
                 prop_assert!(same_profile && device.state == DeviceState::Provisioned && age < 1000);
                 prop_assert_eq!(Some(promise.generation), device.credential.generation());
             }
-            Decision::Needs(question) => match question {},
+            Decision::Joins(promise) => {
+                let device = known.expect("only a known device joins its operation");
+                prop_assert!(same_profile && device.state == DeviceState::Provisioning);
+                prop_assert_eq!(Some(promise.generation), device.credential.generation());
+            }
+            Decision::Needs(_) => prop_assert!(false, "nothing is to be asked here"),
             Decision::Refused(refusal) => prop_assert!(!refusal.hint().is_empty()),
         }
     }

@@ -4,13 +4,12 @@
 //! A step runs at least once: a server may die between the neighbour's act and the record of it. So every call
 //! carries a [`StepKey`], the same at each try, and every neighbour is asked in words that may be repeated.
 
-use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use domain::{DeviceState, Receipt};
+use domain::{DeviceState, Receipt, StepKey};
 
 /// Work that a caller waits for; boxed, so that connectors can stand in one list.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -71,21 +70,6 @@ pub struct DeviceView {
     pub state: DeviceState,
     /// The attributes it was born with.
     pub attributes: Attributes,
-}
-
-/// Names one step of one operation for good. It prints as `{operation}/{index}`: the idempotency key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StepKey {
-    /// The operation; a later one has a larger number.
-    pub operation: u64,
-    /// The step's place in the plan, from 0.
-    pub index: u32,
-}
-
-impl fmt::Display for StepKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.operation, self.index)
-    }
 }
 
 /// The neighbour matches the device.
@@ -150,15 +134,5 @@ impl Fault {
     /// A fault that stays until an operator has done something.
     pub fn permanent(code: &'static str, message: impl Into<String>) -> Fault {
         Fault { permanent: true, code, message: message.into(), retry_after: None }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_prints_as_operation_and_index() {
-        assert_eq!(StepKey { operation: 7001, index: 2 }.to_string(), "7001/2");
     }
 }

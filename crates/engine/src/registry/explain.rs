@@ -95,6 +95,11 @@ const WORDINGS: &[Wording] = &[
         pass: "The newest group secret has uses left.",
         unknown: "There is no secret.",
     },
+    Wording {
+        check: "question",
+        pass: "Nobody has to be asked, or the answer is there.",
+        unknown: "A hook or a person has to answer first: see muster approval list.",
+    },
 ];
 
 // === impl Explanation ===
@@ -206,6 +211,7 @@ fn explain(
             uses_left: secret.and_then(|secret| secret.uses_left),
             device,
             wish: None,
+            question: None,
             now,
         };
         checks.extend(

@@ -138,6 +138,7 @@ impl<'a> Entering<'a> {
             state_since: self.now,
             credential: Credential::None,
             gateway: false,
+            owed: domain::Owed::default(),
             version: Version(1),
         };
         let label = wanted.label.as_deref().filter(|label| !label.is_empty());

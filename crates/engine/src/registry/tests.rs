@@ -119,6 +119,7 @@ impl House {
             state_since: self.clock.now(),
             credential: Credential::Derived(generation),
             gateway: false,
+            owed: domain::Owed::default(),
             version: Version(1),
         };
         let provision = Provision {
@@ -128,6 +129,9 @@ impl House {
             spends: None,
             deed: Deed::Created,
             generation,
+            plan: Vec::new(),
+            answered: None,
+            initial_attributes: Vec::new(),
             chosen: None,
         };
         let origin = Origin { source: "192.0.2.9".parse().unwrap(), wire: Wire::ThingsboardHttp };

@@ -97,8 +97,12 @@ pub(super) fn device(device: ours::Device) -> admin::Device {
 fn device_state(state: DeviceState) -> admin::DeviceState {
     match state {
         DeviceState::Expected => admin::DeviceState::Expected,
+        DeviceState::Provisioning => admin::DeviceState::Provisioning,
         DeviceState::Provisioned => admin::DeviceState::Provisioned,
+        DeviceState::Failed => admin::DeviceState::Failed,
         DeviceState::Disabled { .. } => admin::DeviceState::Disabled,
+        DeviceState::Decommissioning => admin::DeviceState::Decommissioning,
+        DeviceState::Decommissioned => admin::DeviceState::Decommissioned,
     }
 }
 

@@ -179,6 +179,7 @@ mod tests {
             state_since: Timestamp(0),
             credential: Credential::Derived(Generation(generation)),
             gateway: false,
+            owed: domain::Owed::default(),
             version: Version(1),
         }
     }

@@ -2,7 +2,8 @@
 
 use domain::credentials::BasicParts;
 use domain::{
-    Credential, DeviceKey, DeviceRecord, DeviceState, Generation, ProfileId, TenantId, Verifier, Version,
+    Credential, DeviceKey, DeviceRecord, DeviceState, Generation, Owed, ProfileId, TenantId, Verifier,
+    Version,
 };
 
 use super::{Change, View};
@@ -256,6 +257,7 @@ fn read_row(row: &Row<'_>) -> Result<DeviceRow, StoreError> {
             .ok_or_else(|| StoreError::corrupt("the credential of device", key))?,
         version: Version(row.unsigned(8)?),
         gateway: row.opt_int(9)?.is_some(),
+        owed: Owed::default(),
     };
     Ok(DeviceRow { record, label: row.opt_string(12)? })
 }

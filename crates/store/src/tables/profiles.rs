@@ -1,6 +1,6 @@
 //! Profiles and their group secrets.
 
-use domain::profile::{NamePattern, PreProvisionedCredentials};
+use domain::profile::{DEFAULT_GRACE_PERIOD_MS, Joining, NamePattern, PreProvisionedCredentials};
 use domain::{
     CredentialKeys, GroupSecret, Profile, ProfileId, Reprovision, Secret, SecretId, Strategy, TenantId,
     Timestamp, Verifier, Version,
@@ -284,6 +284,8 @@ fn read(sql: Sql<'_>, row: &Row<'_>) -> Result<ProfileRow, StoreError> {
         )?,
         provision_key: row.string(7)?,
         secrets,
+        joining: Joining::default(),
+        grace_period_ms: DEFAULT_GRACE_PERIOD_MS,
         version: Version(row.unsigned(8)?),
     };
     Ok(ProfileRow { profile, created_at: row.time(9)?, secrets_created_at })

@@ -67,6 +67,7 @@ impl House {
                 state_since: NOW,
                 credential: Credential::Derived(generation),
                 gateway: false,
+                owed: domain::Owed::default(),
                 version: Version(1),
             },
             replaces: None,
@@ -74,6 +75,9 @@ impl House {
             spends: None,
             deed: Deed::Created,
             generation,
+            plan: Vec::new(),
+            answered: None,
+            initial_attributes: Vec::new(),
             chosen: None,
         }
     }
@@ -150,6 +154,9 @@ pub(crate) fn rotate(device: &DeviceRecord, profile: &Profile, generation: u64) 
         spends: None,
         deed: Deed::Rotated,
         generation,
+        plan: Vec::new(),
+        answered: None,
+        initial_attributes: Vec::new(),
         chosen: None,
     }
 }
