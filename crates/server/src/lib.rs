@@ -5,6 +5,8 @@
 
 pub mod api;
 pub mod config;
+pub mod connectors;
+pub mod hooks;
 pub mod hub;
 pub mod key_providers;
 pub mod layout;
@@ -12,6 +14,7 @@ pub mod listeners;
 pub mod logging;
 pub mod metrics;
 pub mod mqtt;
+pub mod outbound;
 mod probes;
 pub mod process;
 pub mod protocols;

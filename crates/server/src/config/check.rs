@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
-use super::{Config, DEFAULTS, Mistake};
+use super::{Config, DEFAULTS, Mistake, endpoints};
 
 /// What the names of overriding variables begin with.
 pub(super) const PREFIX: &str = "MUSTER__";
@@ -25,6 +25,7 @@ pub(super) fn read(
         return Err(mistakes);
     }
     let mut merged = defaults().map_err(|message| vec![Mistake::of_file(file, &message)])?;
+    add_endpoints(&mut merged, table.get_ref(), &source, &mut mistakes);
     overlay(&mut merged, table.get_ref(), "", &source, &mut mistakes);
     for (name, value) in environment {
         if let Err(message) = overlay_variable(&mut merged, name, value) {
@@ -37,6 +38,8 @@ pub(super) fn read(
         Ok(config) => {
             let found = problems(&config);
             mistakes.extend(found.into_iter().map(|(key, message)| origin.mistake(key, &message)));
+            let found = endpoints::problems(&config);
+            mistakes.extend(found.into_iter().map(|(key, message)| origin.mistake(&key, &message)));
             if mistakes.is_empty() {
                 return Ok(config);
             }
@@ -47,6 +50,25 @@ pub(super) fn read(
 
 fn defaults() -> Result<Table, String> {
     DEFAULTS.parse().map_err(|error: toml::de::Error| error.to_string())
+}
+
+/// Where the file names servers to call, puts the defaults of each in place, so that they are what its settings
+/// are compared with.
+fn add_endpoints(under: &mut Table, over: &DeTable<'_>, source: &Source<'_>, mistakes: &mut Vec<Mistake>) {
+    let defaults = endpoints::defaults().unwrap_or_default();
+    for section in endpoints::SECTIONS {
+        let mut parts = Table::new();
+        let named = over.get(section).and_then(|given| given.get_ref().as_table());
+        for name in named.into_iter().flat_map(|named| named.keys()) {
+            if !endpoints::is_name(name.get_ref()) {
+                let told =
+                    format!("`{section}.{}`: a name takes 1 to 64 of a-z, 0-9 and `-`", name.get_ref());
+                mistakes.push(source.mistake(&name.span(), told));
+            }
+            parts.insert(name.get_ref().clone().into_owned(), Value::Table(defaults.clone()));
+        }
+        under.insert(section.to_owned(), Value::Table(parts));
+    }
 }
 
 /// A file's text and name.
@@ -160,7 +182,10 @@ impl Origin<'_> {
         if let Some(place) = self.variable(path) {
             return Mistake { place, message };
         }
-        self.source.mistake(&find(self.table, path).unwrap_or(0..0), message)
+        // What is missing is told where its section begins.
+        let section = || path.rsplit_once('.').and_then(|(section, _)| find(self.table, section));
+        let place = find(self.table, path).or_else(section).unwrap_or(0..0);
+        self.source.mistake(&place, message)
     }
 
     fn variable(&self, path: &str) -> Option<String> {

@@ -5,14 +5,17 @@
 
 mod bind;
 mod check;
+mod endpoints;
 mod place;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 pub use bind::Bind;
+pub use endpoints::{Endpoint, EndpointKind};
 pub use place::Mistake;
 
 /// The documented defaults.
@@ -36,6 +39,12 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// What devices that provision are told and allowed.
     pub provisioning: Provisioning,
+    /// Neighbours that are kept in step with devices, by name.
+    #[serde(default)]
+    pub connectors: BTreeMap<String, Endpoint>,
+    /// Those who are asked before a decision, by name.
+    #[serde(default)]
+    pub hooks: BTreeMap<String, Endpoint>,
     /// How the server ends.
     pub stop: Stop,
     /// The log.

@@ -118,3 +118,65 @@ fn a_mistake_in_the_environment_names_the_variable() {
         assert!(mistakes[0].starts_with(&expected) && mistakes[0].contains(message), "{mistakes:?}");
     }
 }
+
+/// A file with one connector, whose secret is in a file of this mode.
+fn with_connector(settings: &str, mode: u32) -> (tempfile::TempDir, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "correct-horse-battery").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode)).unwrap();
+    let text = format!("[connectors.crm]\nsecret_file = {secret:?}\n{settings}");
+    (folder, text)
+}
+
+#[test]
+fn nobody_is_called_unless_somebody_is_named() {
+    let config = Config::defaults().unwrap();
+    assert!(config.connectors.is_empty() && config.hooks.is_empty());
+    assert!(crate::connectors::connectors(&config).unwrap().is_empty());
+}
+
+#[test]
+fn a_connector_has_a_name_and_the_documented_defaults() {
+    let (_folder, text) = with_connector("url = \"https://crm.example/\"\nconcurrency = 7\n", 0o600);
+    let config = read(&(text.clone() + &text.replace("[connectors.crm]", "[hooks.gate-1]"))).unwrap();
+    let crm = &config.connectors["crm"];
+    assert_eq!((crm.timeout_s, crm.connect_timeout_s, crm.concurrency), (10, 5, 7));
+    assert!(!crm.allow_http && crm.allow_networks.is_empty());
+    let connectors = crate::connectors::connectors(&config).unwrap();
+    assert_eq!(connectors.iter().map(|connector| connector.name()).collect::<Vec<_>>(), ["crm"]);
+    let hooks = crate::hooks::hooks(&config).unwrap();
+    assert_eq!(hooks.iter().map(|hook| hook.name()).collect::<Vec<_>>(), ["gate-1"]);
+    let overridden = read_with(&text, &[("MUSTER__CONNECTORS__CRM__TIMEOUT_S", "3")]).unwrap();
+    assert_eq!(overridden.connectors["crm"].timeout_s, 3);
+}
+
+#[test]
+fn a_mistake_in_a_connector_is_told_with_line_and_column() {
+    for (settings, place, message) in [
+        ("", "m.toml:1:1", "`connectors.crm.url`: it is needed"),
+        ("url = \"http://crm.example/\"", "m.toml:3:7", "allow_http"),
+        ("url = \"https://10.0.0.1/\"", "m.toml:3:7", "10.0.0.1 is not a public address"),
+        ("url = \"https://a/\"\ntimeout_s = 61", "m.toml:4:13", "61 is not between 1 and 60"),
+        ("url = \"https://a/\"\nconcurrency = 0", "m.toml:4:15", "0 is not between 1 and 1024"),
+        ("url = \"https://a/\"\nkind = \"fax\"", "m.toml:4:8", "unknown variant `fax`"),
+        ("url = \"https://a/\"\nallow_networks = [\"10.0.0.0/33\"]", "m.toml:4:", "allow_networks"),
+        ("url = \"https://a/\"\nallow_networks = \"10.0.0.0/8\"", "m.toml:4:18", "takes a list of texts"),
+        ("url = \"https://a/\"\nroot_certificate = \"/nowhere.pem\"", "m.toml:4:20", "/nowhere.pem"),
+        ("url = \"https://a/\"\nprevious_secret_file = \"/nowhere\"", "m.toml:4:24", "/nowhere"),
+        ("url = \"https://a/\"\nsecret = \"x\"", "m.toml:4:1", "there is no setting `connectors.crm.secret`"),
+        ("url = \"https://a/\"\n[connectors.Crm]", "m.toml:4:13", "a name takes 1 to 64 of a-z"),
+        ("url = \"https://a/\"\n[hooks]\ncrm = 1", "m.toml:5:7", "`hooks.crm` takes a section"),
+    ] {
+        let (_folder, text) = with_connector(settings, 0o600);
+        let mistakes = read(&text).expect_err(settings);
+        let found = mistakes.iter().any(|told| told.starts_with(place) && told.contains(message));
+        assert!(found, "{settings:?}: {mistakes:?}");
+    }
+    let (_folder, text) = with_connector("url = \"https://a/\"", 0o644);
+    let mistakes = read(&text).unwrap_err();
+    assert!(mistakes[0].starts_with("m.toml:2:15") && mistakes[0].contains("chmod 600"), "{mistakes:?}");
+    let mistakes = read("connectors = 1").unwrap_err();
+    assert!(mistakes[0].contains("`connectors` takes a section"), "{mistakes:?}");
+}
