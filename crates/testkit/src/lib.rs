@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`power_cut`] | what a disk holds when the power fails under an unmodified program |
 //! | [`process`] | programs under test: their output, their end, no orphan |
+//! | [`receiver`] | a neighbour for connectors and hooks that keeps what it was told, and can misbehave |
 //! | [`wait`] | waiting for a state instead of for a time; free ports |
 //! | [`netns`] | a network of its own for programs with fixed ports |
 //! | [`loopfs`] | a small file system that can be filled to the last byte |
@@ -18,6 +19,7 @@ pub mod mqtt;
 pub mod netns;
 pub mod power_cut;
 pub mod process;
+pub mod receiver;
 mod shim;
 pub mod wait;
 
