@@ -257,10 +257,10 @@ impl Receiver {
         self.process.kill().map(drop)
     }
 
-    /// Whether its process has ended.
+    /// Whether its process still runs.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.process.has_ended()
+    pub fn is_running(&self) -> bool {
+        !self.process.has_ended()
     }
 
     /// Starts it again with what it was told before, behaving well; one that still runs is killed.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end in any of them")]
 
+mod connector_contract;
 mod conversation;
+mod hooks;
 mod listeners;
 mod operator_api;
 mod running;
