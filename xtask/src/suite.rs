@@ -24,9 +24,11 @@ pub(crate) fn all() -> Result<()> {
     Ok(())
 }
 
-/// Builds the programs as they are shipped, and the one that the crash tests cut off.
+/// Builds the programs as they are shipped, the neighbour that they talk to, and the one that the crash tests
+/// cut off.
 pub(crate) fn programs() -> Result<()> {
-    cargo(&["build", "--release", "--locked", "--package", "server", "--package", "cli"]).run()?;
+    let packages = ["--package", "server", "--package", "cli", "--package", "testkit"];
+    cargo(&["build", "--release", "--locked"]).args(&packages).run()?;
     let writer = ["--features", "store/test-durability", "--example", "crash_writer"];
     cargo(&["build", "--workspace", "--locked"]).args(&writer).run()
 }

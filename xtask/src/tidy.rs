@@ -40,6 +40,7 @@ const RULES: &[(&str, Look)] = &[
     ("protocols see faces, operators' routes see the registry", walls::faces),
     ("licences are allowed", licences::check),
     ("protocols have a page", documents::protocols),
+    ("connectors have a page", documents::connectors),
     ("links lead somewhere", documents::links),
     ("files are short", text::length),
     ("nothing is left over", text::left_overs),

@@ -6,12 +6,22 @@ use super::Tree;
 
 /// Every wire that devices speak has a page, by the name of its module.
 pub(super) fn protocols(tree: &Tree) -> Vec<String> {
-    let Some(list) = tree.file("crates/server/src/protocols/mod.rs") else {
-        return vec!["the list of protocols is not there".into()];
+    pages(tree, "protocols")
+}
+
+/// Every kind of neighbour that is kept in step has a page, by the name of its module.
+pub(super) fn connectors(tree: &Tree) -> Vec<String> {
+    pages(tree, "connectors")
+}
+
+/// Every module that a folder of the server lists has a page.
+fn pages(tree: &Tree, folder: &str) -> Vec<String> {
+    let Some(list) = tree.file(&format!("crates/server/src/{folder}/mod.rs")) else {
+        return vec![format!("the list of {folder} is not there")];
     };
     let modules = list.text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     modules
-        .map(|module| format!("docs/protocols/{}.md", module.replace('_', "-")))
+        .map(|module| format!("docs/{folder}/{}.md", module.replace('_', "-")))
         .filter(|page| tree.file(page).is_none())
         .map(|page| format!("{page} is missing"))
         .collect()
@@ -54,6 +64,13 @@ mod tests {
         let list = "pub mod azure_dps;\nmod refusals;\n";
         let faults = protocols(&tree("crates/server/src/protocols/mod.rs", list));
         assert_eq!(faults, ["docs/protocols/azure-dps.md is missing"]);
+    }
+
+    #[test]
+    fn a_connector_without_a_page_is_told() {
+        let faults = connectors(&tree("crates/server/src/connectors/mod.rs", "pub mod webhook;\n"));
+        assert_eq!(faults, ["docs/connectors/webhook.md is missing"]);
+        assert_eq!(connectors(&tree("elsewhere.rs", "")).len(), 1);
     }
 
     #[test]

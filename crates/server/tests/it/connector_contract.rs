@@ -126,7 +126,7 @@ impl Trial<'_> {
             name: format!("SN-{number} / ü"),
             tenant: "default".into(),
             profile: "line-1".into(),
-            label: (number % 2 == 0).then(|| "hall 2".into()),
+            label: number.is_multiple_of(2).then(|| "hall 2".into()),
             gateway: number % 2 == 1,
             state: DeviceState::Provisioned,
             attributes: Attributes::from_iter(attributes),

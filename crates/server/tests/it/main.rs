@@ -9,3 +9,4 @@ mod listeners;
 mod operator_api;
 mod running;
 mod sessions;
+mod webhook_manual;
