@@ -127,6 +127,59 @@ async fn silence_and_absence_are_temporary() {
 }
 
 #[tokio::test]
+async fn an_answer_that_never_ends_is_given_up() {
+    let (address, listener) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        read_request(&mut socket).await;
+        socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").await.unwrap();
+        // Held open until the client has gone.
+        let _ = socket.read(&mut [0]).await;
+    });
+    let short = Settings { timeout: Duration::from_millis(50), ..settings(&format!("http://{address}/")) };
+    let outbound = Outbound::new(&short).unwrap();
+    let fault = outbound.post(HeaderMap::new(), b"{}".to_vec(), &[]).await.unwrap_err();
+    assert_eq!((fault.permanent, fault.code), (false, "timeout"), "{}", fault.message);
+    drop(outbound);
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn no_more_calls_at_a_time_than_are_allowed() {
+    let (address, listener) = listen().await;
+    let outbound = Arc::new(Outbound::new(&settings(&format!("http://{address}/"))).unwrap());
+    let calls: Vec<_> = (0..5)
+        .map(|_| {
+            let outbound = Arc::clone(&outbound);
+            tokio::spawn(async move { outbound.post(HeaderMap::new(), b"{}".to_vec(), &[]).await })
+        })
+        .collect();
+    let mut sockets = Vec::new();
+    for _ in 0..4 {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        read_request(&mut socket).await;
+        sockets.push(socket);
+    }
+    assert_eq!(outbound.turns.available_permits(), 0);
+    // The fifth has its turn once one is answered.
+    let serve = tokio::spawn(async move {
+        for mut socket in sockets {
+            socket
+                .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                .await
+                .unwrap();
+        }
+        let (mut socket, _) = listener.accept().await.unwrap();
+        read_request(&mut socket).await;
+        socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    });
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().status, StatusCode::OK);
+    }
+    serve.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_name_of_this_machine_is_not_called_unless_its_network_is_allowed() {
     let (address, listener) = listen().await;
     let url = format!("http://localhost:{}/", address.port());
