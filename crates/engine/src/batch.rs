@@ -248,6 +248,7 @@ impl Batcher {
                 self.refuse(job, Refusal::CredentialsInUseElsewhere);
             }
             Some(Lost::UsesExhausted) => self.refuse(job, Refusal::UsesExhausted),
+            Some(Lost::Unstorable) => self.refuse(job, Refusal::RequestMalformed),
         }
     }
 

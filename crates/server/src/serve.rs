@@ -153,7 +153,11 @@ async fn open(
         burst: config.provisioning.unproven_burst,
     };
     let settings = engine::Settings { unproven, ..engine::Settings::default() };
-    let options = store::Options { dir: layout.db.clone(), server: config.name.clone() };
+    let options = store::Options {
+        dir: layout.db.clone(),
+        server: config.name.clone(),
+        backend: store::Backend::Directory,
+    };
     let ports = Ports::system(Arc::clone(sessions) as Arc<dyn engine::Sessions>);
     let layout = layout.clone();
     let opened = tokio::task::spawn_blocking(move || {

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         _ => TestSynchronous::Full,
     };
     let kek = Arc::new(LocalKek::new("crash", Zeroizing::new([7; 32])));
-    let options = Options { dir: dir.into(), server: "crash".to_owned() };
+    let options = Options { dir: dir.into(), server: "crash".to_owned(), backend: store::Backend::Directory };
     let store = Store::open_with(options, kek, now(), synchronous).expect("a store");
     if arguments.iter().any(|it| it == "--check") {
         return check(&store);

@@ -26,7 +26,7 @@ fn main() {
     let seconds: u64 = arguments.next().map_or(10, |text| text.parse().expect("seconds"));
     let present: u64 = arguments.next().map_or(0, |text| text.parse().expect("a number of devices"));
     let kek = Arc::new(LocalKek::new("bench", Zeroizing::new([7; 32])));
-    let options = Options { dir: dir.into(), server: "bench".to_owned() };
+    let options = Options { dir: dir.into(), server: "bench".to_owned(), backend: store::Backend::Directory };
     let store = Store::open(options, kek, now()).expect("a store");
     let profile = profile(&store);
     let keeper = store.clone();

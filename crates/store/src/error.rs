@@ -33,6 +33,9 @@ pub enum StoreError {
     /// Another process has the directory open.
     #[error("another server is running on {0}; stop it first, or choose another directory")]
     InUse(String),
+    /// Another server wrote something first that must be unique. Nothing was written; the same call may succeed.
+    #[error("another server was first: {0}")]
+    Taken(String),
     /// A text with U+0000, which not every database can hold.
     #[error("a text holds the character U+0000: {0}")]
     Unstorable(&'static str),
@@ -46,6 +49,7 @@ impl StoreError {
             StoreError::SecretUnreadable(_) => Refusal::SecretUnreadable,
             StoreError::Unstorable(_) => Refusal::RequestMalformed,
             StoreError::Unavailable(_)
+            | StoreError::Taken(_)
             | StoreError::Corrupt(_)
             | StoreError::TooNew { .. }
             | StoreError::InUse(_) => Refusal::StoreUnavailable,

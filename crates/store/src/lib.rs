@@ -13,21 +13,22 @@
 mod driver;
 mod error;
 mod journal_chain;
+mod open;
 mod record;
 pub mod secrets;
 mod tables;
 pub mod telemetry;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::{DeviceKey, DeviceRecord, Profile, SecretId, TenantId, Timestamp, Verifier};
+use domain::{DeviceKey, DeviceRecord, Profile, Secret, SecretId, TenantId, Timestamp, Verifier};
 use parking_lot::{FairMutex, Mutex};
 
-use driver::{Database, MAIN, Room, Setup, Sql, Synchronous, params};
+use driver::postgres::Address;
+use driver::{Database, Room, Sql, Synchronous};
 use record::Recorder;
 use secrets::{Keys, Kind, Place, Vault};
 use tables::journal::Pen;
@@ -48,10 +49,8 @@ pub use tables::tenants::Tenant;
 pub use tables::{Change, View};
 pub use telemetry::{Latest, Sample, Scope, TelemetryStore, Value};
 
-/// Page caches: the writer of `main.db` holds the index of names, which is what decides its speed.
-const MAIN_CACHE_KIB: u32 = 128 << 10;
-const TELEMETRY_CACHE_KIB: u32 = 32 << 10;
-const SECRETS_CACHE_KIB: u32 = 8 << 10;
+/// The rule that PostgreSQL names where an entry of the journal stands in the place of another one.
+const JOURNAL_POSITION: &str = "journal_pkey";
 /// Sealed values that one step of sweeping looks at, and how long it rests when it has seen all.
 const SWEPT_AT_ONCE: u32 = 500;
 const SWEEP_REST_MS: u64 = 10 * 60 * 1000;
@@ -59,10 +58,47 @@ const SWEEP_REST_MS: u64 = 10 * 60 * 1000;
 /// Which store.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory; made, for its owner only, where it is not there.
+    /// The directory; made, for its owner only, where it is not there. Not used with a PostgreSQL.
     pub dir: PathBuf,
-    /// The name that this server's part of the journal is given at the first start.
+    /// The name under which this server writes its part of the journal. On a PostgreSQL each has its own.
     pub server: String,
+    /// What keeps the data.
+    pub backend: Backend,
+}
+
+/// What keeps the data.
+#[derive(Clone, Debug, Default)]
+pub enum Backend {
+    /// SQLite in files of the directory, for one server.
+    #[default]
+    Directory,
+    /// A PostgreSQL, for one server or several.
+    Postgres(Postgres),
+}
+
+/// How a PostgreSQL is reached.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    /// `postgres://user:password@host/database?sslmode=…`, as `psql` takes it.
+    pub url: Secret,
+    /// The same for the sealed secrets, where they have a role or a database of their own.
+    pub secrets_url: Option<Secret>,
+    /// PEM certificates that the server's must lead to.
+    pub root_certificate: Option<PathBuf>,
+    /// Most connections for the main tables at a time; secrets and telemetry have a few of their own.
+    pub connections: usize,
+}
+
+impl Postgres {
+    /// Whether the addresses can be understood.
+    ///
+    /// # Errors
+    /// What is wrong, never the address itself: it may hold a password.
+    pub fn check(&self) -> Result<(), String> {
+        let root = self.root_certificate.as_deref();
+        Address::parse(&self.url, root, "")?;
+        self.secrets_url.as_ref().map_or(Ok(()), |url| Address::parse(url, root, "").map(drop))
+    }
 }
 
 /// The store. A clone is the same store; the last one to go closes it.
@@ -78,8 +114,8 @@ struct Inner {
     /// Where the journal's chain ends in what is committed. Held by whoever appends to it.
     head: FairMutex<journal::Head>,
     swept: Mutex<Swept>,
-    /// Keeps other processes out while we live.
-    _lock: File,
+    /// Keeps other processes out of the directory while we live.
+    _lock: Option<File>,
 }
 
 /// How far sweeping has come, and until when it rests after a whole round.
@@ -96,8 +132,9 @@ impl Store {
     /// [`StoreError::InUse`] where another process has it open, [`StoreError::TooNew`] where a newer server
     /// has changed it, [`StoreError::SecretUnreadable`] where the key-encryption key or `secrets.db` do not
     /// belong to it.
+    #[expect(clippy::needless_pass_by_value, reason = "who opens a store is done with its options")]
     pub fn open(options: Options, kek: Arc<dyn KeyProvider>, now: Timestamp) -> Result<Store, StoreError> {
-        open(options, kek, now, Synchronous::default())
+        open::open(&options, kek, now, Synchronous::default())
     }
 
     /// A store that does not wait for the disk, to show that the crash tests would notice.
@@ -106,18 +143,24 @@ impl Store {
     /// As [`Store::open`].
     #[cfg(feature = "test-durability")]
     #[doc(hidden)]
+    #[expect(clippy::needless_pass_by_value, reason = "as `open`")]
     pub fn open_with(
         options: Options,
         kek: Arc<dyn KeyProvider>,
         now: Timestamp,
         synchronous: TestSynchronous,
     ) -> Result<Store, StoreError> {
-        open(options, kek, now, synchronous)
+        open::open(&options, kek, now, synchronous)
     }
 
     /// The keys behind tokens and verifiers.
     pub fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    /// Whether calls wait for another process: then no thread that others need may make them.
+    pub fn is_remote(&self) -> bool {
+        self.0.main.is_remote()
     }
 
     /// What devices tell.
@@ -142,7 +185,10 @@ impl Store {
             return Ok(Vec::new());
         }
         let named = |sql: Sql<'_>, (tenant, name): &(TenantId, &str)| devices::named(sql, *tenant, name);
-        self.0.main.read_before_write(|sql| names.iter().map(|key| named(sql, key)).collect())
+        self.0.main.peek_before_write(|sql| match sql {
+            Sql::Sqlite(_) => names.iter().map(|key| named(sql, key)).collect(),
+            Sql::Postgres(_) => devices::batch::named(sql, names),
+        })
     }
 
     /// The uses that group secrets have left; `None` where one is not limited, or gone.
@@ -150,27 +196,53 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn uses_left(&self, secrets: &[SecretId]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.each(secrets, |sql, secret| profiles::uses_left(sql, *secret))
+        self.each(secrets, |sql, secret| profiles::uses_left(sql, *secret), profiles::all_uses_left)
     }
 
     /// Records decisions: one transaction, synced when this returns. What devices chose is sealed first.
     ///
     /// Each is recorded only if what it saw still stands: its name is free or its device unchanged, its
     /// profile is unchanged, its credentials are free, its secret has a use left. One loss leaves the
-    /// others alone. Results are in the order of `entries`.
+    /// others alone. One that the database does not take at all is found by halving, and is lost alone.
+    /// Results are in the order of `entries`.
     ///
     /// # Errors
-    /// [`StoreError::Full`], what the database says; then none of them is recorded.
+    /// [`StoreError::Full`], what the database says; then those that are not recorded are not.
     pub fn record(
         &self,
         entries: &[Entry<'_>],
         now: Timestamp,
     ) -> Result<Vec<Result<Recorded, Lost>>, StoreError> {
         self.0.room.to_grow()?;
+        match (self.record_together(entries, now), entries) {
+            (Err(StoreError::Unstorable(_)), [_]) => Ok(vec![Err(Lost::Unstorable)]),
+            (Err(StoreError::Unstorable(_)), [_, _, ..]) => {
+                let (front, back) = entries.split_at(entries.len() / 2);
+                let mut results = self.record(front, now)?;
+                results.extend(self.record_rest(back, now));
+                Ok(results)
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// What comes behind others that are recorded: it cannot fail for them any more.
+    fn record_rest(&self, entries: &[Entry<'_>], now: Timestamp) -> Vec<Result<Recorded, Lost>> {
+        self.record(entries, now).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a part of a batch was not recorded; it is decided anew");
+            vec![Err(Lost::DeviceChanged); entries.len()]
+        })
+    }
+
+    fn record_together(
+        &self,
+        entries: &[Entry<'_>],
+        now: Timestamp,
+    ) -> Result<Vec<Result<Recorded, Lost>>, StoreError> {
         self.0.vault.seal(&record::to_seal(entries)?, now)?;
         self.chained(|sql, mut pen| {
             let results = Recorder::new(sql, &mut pen, now).record_all(entries)?;
-            Ok((results, pen.head()))
+            Ok((results, pen.finish()?))
         })
     }
 
@@ -179,7 +251,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn devices_by_key(&self, keys: &[DeviceKey]) -> Result<Vec<Option<DeviceRecord>>, StoreError> {
-        self.each(keys, |sql, key| devices::by_key(sql, *key))
+        self.each(keys, |sql, key| devices::by_key(sql, *key), devices::batch::by_key)
     }
 
     /// The devices that chose the credentials of these verifiers, in their order.
@@ -190,7 +262,7 @@ impl Store {
         &self,
         verifiers: &[Verifier],
     ) -> Result<Vec<Option<DeviceRecord>>, StoreError> {
-        self.each(verifiers, devices::by_verifier)
+        self.each(verifiers, devices::by_verifier, devices::batch::by_verifier)
     }
 
     /// The profile with this provision key, of whatever tenant.
@@ -209,7 +281,7 @@ impl Store {
         self.0.room.to_grow()?;
         self.chained(|_, mut pen| {
             entries.iter().try_for_each(|entry| pen.append(entry, now))?;
-            Ok(((), pen.head()))
+            Ok(((), pen.finish()?))
         })
     }
 
@@ -241,7 +313,7 @@ impl Store {
         let written = self.chained(|sql, pen| {
             let mut change = Change::new(sql, &self.0.keys, &self.0.vault, &self.0.room, pen);
             match f(&mut change) {
-                Ok(value) => Ok(((value, std::mem::take(&mut change.voided)), change.pen.head())),
+                Ok(value) => Ok(((value, std::mem::take(&mut change.voided)), change.pen.finish()?)),
                 Err(error) => {
                     refused = Some(error);
                     Err(StoreError::Unavailable("the change was not made".to_owned()))
@@ -306,11 +378,15 @@ impl Store {
         &self,
         keys: &[K],
         one: impl Fn(Sql<'_>, &K) -> Result<T, StoreError>,
+        all: impl Fn(Sql<'_>, &[K]) -> Result<Vec<T>, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.0.main.read(|sql| keys.iter().map(|key| one(sql, key)).collect())
+        self.0.main.peek(|sql| match sql {
+            Sql::Sqlite(_) => keys.iter().map(|key| one(sql, key)).collect(),
+            Sql::Postgres(_) => all(sql, keys),
+        })
     }
 
     /// Runs `f` again where it failed because the disk was full and the reserve was given up for it.
@@ -326,7 +402,22 @@ impl Store {
         mut f: impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
     ) -> Result<T, StoreError> {
         let mut head = self.0.head.lock();
-        let (value, end) = self.0.main.write(|sql| f(sql, Pen::new(sql, &self.0.keys, &head)))?;
+        let written = self.chained_from(&mut head, &mut f);
+        if !matches!(&written, Err(StoreError::Taken(rule)) if rule == JOURNAL_POSITION) {
+            return written;
+        }
+        // A commit whose answer was lost was kept after all, so the chain ends elsewhere.
+        let writer = head.position.writer;
+        *head = self.0.main.read(|sql| journal::head(sql, writer))?;
+        self.chained_from(&mut head, &mut f)
+    }
+
+    fn chained_from<T>(
+        &self,
+        head: &mut journal::Head,
+        f: &mut impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
+    ) -> Result<T, StoreError> {
+        let (value, end) = self.0.main.write(|sql| f(sql, Pen::new(sql, &self.0.keys, head)))?;
         *head = end;
         Ok(value)
     }
@@ -369,71 +460,6 @@ impl Drop for Inner {
             tracing::warn!(%error, "the databases' logs could not be moved into their files");
         }
     }
-}
-
-fn open(
-    Options { dir, server }: Options,
-    kek: Arc<dyn KeyProvider>,
-    now: Timestamp,
-    synchronous: Synchronous,
-) -> Result<Store, StoreError> {
-    let lock = enter(&dir)?;
-    let room = Arc::new(Room::open(&dir)?);
-    let setup = |cache_kib, secure_delete| Setup { dir: dir.clone(), cache_kib, secure_delete, synchronous };
-    let vault = Vault::open(&setup(SECRETS_CACHE_KIB, true), &room, kek)?;
-    let main = Database::open(&setup(MAIN_CACHE_KIB, false), &MAIN, &room)?;
-    let telemetry = TelemetryStore::open(&setup(TELEMETRY_CACHE_KIB, false), &room)?;
-    let keys = open_keys(&main, &vault, now)?;
-    let largest = vault.largest_device()?.max(telemetry.largest_device()?);
-    let head = main.write(|sql| {
-        tenants::ensure_default(sql, now)?;
-        tenants::skip_device_keys(sql, largest.max(devices::largest_key(sql)?))?;
-        journal::continue_chain(sql, &server, now)
-    })?;
-    // New files have their names only once their directory is synced.
-    File::open(&dir)?.sync_all()?;
-    let inner = Inner {
-        main,
-        vault,
-        telemetry,
-        keys,
-        room,
-        head: FairMutex::new(head),
-        swept: Mutex::default(),
-        _lock: lock,
-    };
-    Ok(Store(Arc::new(inner)))
-}
-
-/// Makes the directory and keeps other processes out of it.
-fn enter(dir: &Path) -> Result<File, StoreError> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join("lock"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
-}
-
-/// Opens the server's keys. They are made only where the main database has never been used with others:
-/// new keys would make every credential void without anybody having said so.
-fn open_keys(main: &Database, vault: &Vault, now: Timestamp) -> Result<Keys, StoreError> {
-    let ours = main.read(instance)?;
-    let theirs = vault.instance()?;
-    if ours.as_ref().is_some_and(|ours| *ours != theirs) {
-        let what = "secrets.db does not belong to this main.db: restore the two that were copied together";
-        return Err(StoreError::SecretUnreadable(what.to_owned()));
-    }
-    let keys = Keys::open(vault, ours.is_none(), now)?;
-    if ours.is_none() {
-        main.write(|sql| sql.execute("INSERT INTO instance (id) VALUES (?)", params![&theirs]))?;
-    }
-    Ok(keys)
-}
-
-fn instance(sql: Sql<'_>) -> Result<Option<String>, StoreError> {
-    sql.first("SELECT id FROM instance", params![], |row| row.string(0))
 }
 
 fn orphans(sql: Sql<'_>, places: &[Place]) -> Result<Vec<Place>, StoreError> {

@@ -1,9 +1,11 @@
 //! Decisions become rows: many at once, one transaction, one sync.
 
+mod postgres;
+
 use std::collections::HashMap;
 use std::collections::hash_map;
 
-use domain::{Held, Origin, ProfileId, Provision, SecretId, TenantId, Timestamp, Version};
+use domain::{DeviceRecord, Held, Origin, ProfileId, Provision, SecretId, TenantId, Timestamp, Version};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -48,6 +50,8 @@ pub enum Lost {
     },
     /// Its name could be had, but the group secret has no use left for it.
     UsesExhausted,
+    /// The database does not take it, whatever else is recorded with it.
+    Unstorable,
 }
 
 /// One transaction's worth of decisions.
@@ -70,6 +74,9 @@ impl<'a, 'p> Recorder<'a, 'p> {
         mut self,
         entries: &[Entry<'_>],
     ) -> Result<Vec<Result<Recorded, Lost>>, StoreError> {
+        if let Sql::Postgres(transaction) = self.sql {
+            return postgres::Batch::record(transaction, self.pen, entries, self.now);
+        }
         let results = entries.iter().map(|entry| self.record(entry)).collect::<Result<_, _>>()?;
         for (secret, left) in &self.uses {
             if let Some(left) = left {
@@ -144,18 +151,24 @@ impl<'a, 'p> Recorder<'a, 'p> {
     fn loss(&self, provision: &Provision) -> Result<Lost, StoreError> {
         let device = &provision.device;
         let named = devices::named(self.sql, device.tenant, &device.name)?;
-        match (provision.replaces, named) {
-            (None, Some(_)) => return Ok(Lost::NameTaken),
-            (Some(stands), Some(present)) if present.key == device.key && present.version == stands => {}
-            (Some(_), _) => return Ok(Lost::DeviceChanged),
-            (None, None) => {}
-        }
-        let Some(verifier) = devices::verifier(&device.credential) else { return Ok(Lost::DeviceChanged) };
-        let holder = devices::by_verifier(self.sql, &verifier)?;
-        Ok(holder.map_or(Lost::DeviceChanged, |holder| Lost::CredentialsTaken {
-            elsewhere: holder.tenant != device.tenant,
-        }))
+        let verifier = devices::verifier(&device.credential);
+        let holder = verifier.map(|verifier| devices::by_verifier(self.sql, &verifier)).transpose()?;
+        Ok(why_lost(provision, named.as_ref(), holder.flatten().as_ref()))
     }
+}
+
+/// What stood in the way: whoever has the name now, or whoever holds the credentials.
+fn why_lost(provision: &Provision, named: Option<&DeviceRecord>, holder: Option<&DeviceRecord>) -> Lost {
+    let device = &provision.device;
+    match (provision.replaces, named) {
+        (None, Some(_)) => return Lost::NameTaken,
+        (Some(stands), Some(present)) if present.key == device.key && present.version == stands => {}
+        (Some(_), _) => return Lost::DeviceChanged,
+        (None, None) => {}
+    }
+    holder.map_or(Lost::DeviceChanged, |holder| Lost::CredentialsTaken {
+        elsewhere: holder.tenant != device.tenant,
+    })
 }
 
 /// The clear values that have to be sealed before the rows that name them, each with its place.

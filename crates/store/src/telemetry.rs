@@ -1,12 +1,15 @@
 //! What devices tell: the last value of each key, and a bounded history. A file and a writer of its own, so
 //! that provisioning does not wait for it.
 
+mod batch;
+
 use std::sync::Arc;
 
 use domain::{DeviceKey, Timestamp};
+use parking_lot::Mutex;
 
 use crate::StoreError;
-use crate::driver::{Database, Param, Room, Row, Setup, Sql, TELEMETRY, params};
+use crate::driver::{Database, Param, Room, Row, Sql, params};
 use crate::error::storable;
 
 /// How long history is kept, in milliseconds: seven days.
@@ -19,6 +22,8 @@ const ARRIVAL_BITS: u32 = 20;
 /// Rows that are dropped in one transaction, and transactions in one round of maintenance.
 const PRUNED_AT_ONCE: u32 = 2_000;
 const PRUNING_ROUNDS: u32 = 20;
+/// How often a PostgreSQL is asked whether there is too much.
+const PRUNED_EVERY_MS: u64 = 1_000;
 
 /// A value that a device sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +81,9 @@ pub struct Latest {
 pub struct TelemetryStore {
     database: Database,
     room: Arc<Room>,
+    /// The last arrival that this server numbered, on a PostgreSQL: who writes there is not alone.
+    last_arrival: Mutex<i64>,
+    pruned_at: Mutex<Timestamp>,
 }
 
 impl Sample {
@@ -96,8 +104,9 @@ impl Sample {
 }
 
 impl TelemetryStore {
-    pub(crate) fn open(setup: &Setup, room: &Arc<Room>) -> Result<TelemetryStore, StoreError> {
-        Ok(TelemetryStore { database: Database::open(setup, &TELEMETRY, room)?, room: Arc::clone(room) })
+    pub(crate) fn new(database: Database, room: &Arc<Room>) -> TelemetryStore {
+        let pruned_at = Mutex::new(Timestamp(0));
+        TelemetryStore { database, room: Arc::clone(room), last_arrival: Mutex::new(0), pruned_at }
     }
 
     /// Stores values: one transaction, synced when this returns. A time series' last value is the one with
@@ -108,6 +117,9 @@ impl TelemetryStore {
     pub fn append(&self, samples: &[Sample], now: Timestamp) -> Result<(), StoreError> {
         self.room.to_grow()?;
         samples.iter().try_for_each(Sample::check)?;
+        if self.database.is_remote() {
+            return self.append_together(samples, now);
+        }
         self.database.write(|sql| {
             let mut arrival = last_arrival(sql)?.max(arrival_at(now) - 1);
             for sample in samples {
@@ -116,6 +128,20 @@ impl TelemetryStore {
                 upsert(sql, sample)?;
             }
             Ok(())
+        })
+    }
+
+    /// As [`TelemetryStore::append`], by one statement for each table. It is the only writer of this server.
+    fn append_together(&self, samples: &[Sample], now: Timestamp) -> Result<(), StoreError> {
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let mut last = self.last_arrival.lock();
+        let first = arrival_at(now).max(*last + 1);
+        *last = first + samples.len() as i64;
+        self.database.write(|sql| {
+            batch::insert(sql, first, samples)?;
+            batch::upsert(sql, samples)
         })
     }
 
@@ -158,6 +184,12 @@ impl TelemetryStore {
     /// What the database says.
     pub fn forget(&self, devices: &[DeviceKey]) -> Result<(), StoreError> {
         self.database.write(|sql| {
+            if sql.is_postgres() {
+                let keys: Vec<i64> = devices.iter().map(|device| device.0.cast_signed()).collect();
+                sql.execute("DELETE FROM latest WHERE device = ANY(?)", &[Param::array(&keys)])?;
+                sql.execute("DELETE FROM history WHERE device = ANY(?)", &[Param::array(&keys)])?;
+                return Ok(());
+            }
             for device in devices {
                 sql.execute("DELETE FROM latest WHERE device = ?", params![*device])?;
                 sql.execute("DELETE FROM history WHERE device = ?", params![*device])?;
@@ -177,6 +209,9 @@ impl TelemetryStore {
 
     /// Drops history that is too old or too much, the oldest first, in steps that hold the writer shortly.
     pub(crate) fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
+        if self.database.is_remote() && !self.is_time_to_prune(now) {
+            return Ok(());
+        }
         let too_old = arrival_at(Timestamp(now.0.saturating_sub(HISTORY_AGE_MS)));
         for _ in 0..PRUNING_ROUNDS {
             let over = self.database.read(used_bytes)? > HISTORY_BYTES;
@@ -187,6 +222,16 @@ impl TelemetryStore {
             self.database.write(|sql| drop_oldest(sql, before))?;
         }
         Ok(())
+    }
+
+    /// A PostgreSQL is asked for its size now and then only.
+    fn is_time_to_prune(&self, now: Timestamp) -> bool {
+        let mut pruned_at = self.pruned_at.lock();
+        let is_time = now.since_ms(*pruned_at) >= PRUNED_EVERY_MS;
+        if is_time {
+            *pruned_at = now;
+        }
+        is_time
     }
 
     pub(crate) fn tend(&self) -> Result<(), StoreError> {
@@ -226,14 +271,25 @@ fn first_arrival(sql: Sql<'_>) -> Result<Option<i64>, StoreError> {
 
 fn drop_oldest(sql: Sql<'_>, before: i64) -> Result<(), StoreError> {
     let text = "DELETE FROM history WHERE arrival IN
-                   (SELECT arrival FROM history WHERE arrival < ? ORDER BY arrival LIMIT ?)";
+                    (SELECT arrival FROM history WHERE arrival < ? ORDER BY arrival LIMIT ?)";
     sql.execute(text, params![before, PRUNED_AT_ONCE])?;
     Ok(())
 }
 
 fn used_bytes(sql: Sql<'_>) -> Result<u64, StoreError> {
+    if sql.is_postgres() {
+        return estimated_bytes(sql);
+    }
     let pragma = |name: &str| sql.one(&format!("PRAGMA {name}"), params![], |row| row.unsigned(0));
     Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
+}
+
+/// What the history holds, by the database's own statistics: its files shrink long after rows are deleted.
+fn estimated_bytes(sql: Sql<'_>) -> Result<u64, StoreError> {
+    let text = "SELECT (n_live_tup * (60 + coalesce((SELECT sum(avg_width) FROM pg_stats
+                    WHERE schemaname = current_schema() AND tablename = 'history'), 80)))::bigint
+                FROM pg_stat_user_tables WHERE schemaname = current_schema() AND relname = 'history'";
+    Ok(sql.first(text, params![], |row| row.opt_unsigned(0))?.flatten().unwrap_or(0))
 }
 
 /// The first number of a moment's arrivals.
@@ -247,6 +303,10 @@ fn read(row: &Row<'_>) -> Result<Latest, StoreError> {
         1 => Scope::ClientAttribute,
         other => return Err(StoreError::corrupt("the scope of a value", other)),
     };
+    if row.is_postgres() {
+        let value = read_text(row)?;
+        return Ok(Latest { scope, key: row.string(1)?, at: row.time(2)?, value });
+    }
     let value = match row.int(3)? {
         0 => Value::Bool(row.int(4)? != 0),
         1 => Value::Integer(row.int(4)?),
@@ -256,6 +316,20 @@ fn read(row: &Row<'_>) -> Result<Latest, StoreError> {
         other => return Err(StoreError::corrupt("the form of a value", other)),
     };
     Ok(Latest { scope, key: row.string(1)?, at: row.time(2)?, value })
+}
+
+/// A PostgreSQL keeps every value as text.
+fn read_text(row: &Row<'_>) -> Result<Value, StoreError> {
+    let (form, text) = (row.int(3)?, row.text(4)?);
+    let value = match form {
+        0 => Some(Value::Bool(text != "0")),
+        1 => text.parse().ok().map(Value::Integer),
+        2 => text.parse().ok().map(Value::Double),
+        3 => Some(Value::Text(text.to_owned())),
+        4 => Some(Value::Json(text.to_owned())),
+        _ => None,
+    };
+    value.ok_or_else(|| StoreError::corrupt("the value of form", form))
 }
 
 impl Scope {

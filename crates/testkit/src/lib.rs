@@ -6,6 +6,7 @@
 //! | [`process`] | programs under test: their output, their end, no orphan |
 //! | [`receiver`] | a neighbour for connectors and hooks that keeps what it was told, and can misbehave |
 //! | [`wait`] | waiting for a state instead of for a time; free ports |
+//! | [`postgres`] | a PostgreSQL of a test's own |
 //! | [`netns`] | a network of its own for programs with fixed ports |
 //! | [`loopfs`] | a small file system that can be filled to the last byte |
 //! | [`http`], [`mqtt`] | blocking clients that let a test see every byte |
@@ -17,6 +18,7 @@ pub mod http;
 pub mod loopfs;
 pub mod mqtt;
 pub mod netns;
+pub mod postgres;
 pub mod power_cut;
 pub mod process;
 pub mod receiver;

@@ -29,7 +29,11 @@ impl Bench {
     fn new(reprovision: Reprovision) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let kek = Arc::new(LocalKek::new("test", Zeroizing::new([7; 32])));
-        let options = store::Options { dir: folder.path().to_owned(), server: "test".to_owned() };
+        let options = store::Options {
+            dir: folder.path().to_owned(),
+            server: "test".to_owned(),
+            backend: store::Backend::Directory,
+        };
         let store = Store::open(options, kek, SystemClock.now()).unwrap();
         let ports = Ports::system(Arc::new(Nobody));
         let registry = Registry::new(store.clone(), ports.clone(), Arc::new(|| ()));

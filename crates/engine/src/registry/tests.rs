@@ -51,7 +51,11 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(Hands(AtomicI64::new(1_800_000_000_000)));
         let kek = Arc::new(LocalKek::new("test", Zeroizing::new([7; 32])));
-        let options = store::Options { dir: folder.path().to_owned(), server: "test".to_owned() };
+        let options = store::Options {
+            dir: folder.path().to_owned(),
+            server: "test".to_owned(),
+            backend: store::Backend::Directory,
+        };
         let store = Store::open(options, kek, clock.now()).unwrap();
         let closed = Arc::new(Closed::default());
         let ports = Ports { clock: clock.clone(), ..Ports::system(closed.clone()) };

@@ -1,4 +1,5 @@
-//! Numbered steps from an empty file to today's schema, for each of the three files.
+//! Numbered steps from an empty file to today's schema, for each of the three files, and for each of the three
+//! schemas in a PostgreSQL, whose steps have numbers of their own.
 //!
 //! A file knows its `(version, compatible_from)`. A server refuses it only if `compatible_from` is above
 //! the version that the server itself knows, so servers can be upgraded one after another.
@@ -10,7 +11,10 @@ use crate::StoreError;
 pub(crate) struct Schema {
     /// The file's name.
     pub(crate) file: &'static str,
-    steps: &'static [Step],
+    /// The schema's name in a PostgreSQL.
+    pub(crate) schema: &'static str,
+    sqlite: &'static [Step],
+    postgres: &'static [Step],
 }
 
 /// One step; its number is its place in the list, from 1 on.
@@ -23,45 +27,63 @@ struct Step {
 /// `main.db`.
 pub(crate) const MAIN: Schema = Schema {
     file: "main.db",
-    steps: &[Step { sql: include_str!("../../migrations/main/0001_first.sql"), compatible_from: 1 }],
+    schema: "muster",
+    sqlite: &[Step { sql: include_str!("../../migrations/main/0001_first.sql"), compatible_from: 1 }],
+    postgres: &[Step {
+        sql: include_str!("../../migrations/postgres/main/0001_first.sql"),
+        compatible_from: 1,
+    }],
 };
 
 /// `secrets.db`.
 pub(crate) const SECRETS: Schema = Schema {
     file: "secrets.db",
-    steps: &[Step { sql: include_str!("../../migrations/secrets/0001_first.sql"), compatible_from: 1 }],
+    schema: "muster_secrets",
+    sqlite: &[Step { sql: include_str!("../../migrations/secrets/0001_first.sql"), compatible_from: 1 }],
+    postgres: &[Step {
+        sql: include_str!("../../migrations/postgres/secrets/0001_first.sql"),
+        compatible_from: 1,
+    }],
 };
 
 /// `telemetry.db`.
 pub(crate) const TELEMETRY: Schema = Schema {
     file: "telemetry.db",
-    steps: &[Step { sql: include_str!("../../migrations/telemetry/0001_first.sql"), compatible_from: 1 }],
+    schema: "muster_telemetry",
+    sqlite: &[Step { sql: include_str!("../../migrations/telemetry/0001_first.sql"), compatible_from: 1 }],
+    postgres: &[Step {
+        sql: include_str!("../../migrations/postgres/telemetry/0001_first.sql"),
+        compatible_from: 1,
+    }],
 };
 
 impl Schema {
-    /// Takes the file to today's schema, in the transaction that is open.
+    /// Takes the file or schema to today's shape, in the transaction that is open.
     pub(crate) fn migrate(&self, sql: Sql<'_>) -> Result<(), StoreError> {
+        let steps = self.steps(sql);
+        let known = steps.len() as u32;
         let (version, compatible_from) = read_version(sql)?;
-        if compatible_from > self.version() {
-            let file = self.file.to_owned();
-            return Err(StoreError::TooNew { file, compatible_from, known: self.version() });
+        if compatible_from > known {
+            let file =
+                if sql.is_postgres() { format!("schema {}", self.schema) } else { self.file.to_owned() };
+            return Err(StoreError::TooNew { file, compatible_from, known });
         }
-        for step in self.steps.iter().skip(version as usize) {
+        for step in steps.iter().skip(version as usize) {
             sql.batch(step.sql)?;
         }
-        if version < self.version() { self.write_version(sql) } else { Ok(()) }
+        if version < known { write_version(sql, steps) } else { Ok(()) }
     }
 
-    fn version(&self) -> u32 {
-        self.steps.len() as u32
+    fn steps(&self, sql: Sql<'_>) -> &'static [Step] {
+        if sql.is_postgres() { self.postgres } else { self.sqlite }
     }
+}
 
-    fn write_version(&self, sql: Sql<'_>) -> Result<(), StoreError> {
-        let compatible_from = self.steps.iter().map(|step| step.compatible_from).max().unwrap_or(1);
-        let text = "UPDATE meta SET version = ?, compatible_from = ?";
-        sql.execute(text, params![self.version(), compatible_from])?;
-        Ok(())
-    }
+fn write_version(sql: Sql<'_>, steps: &[Step]) -> Result<(), StoreError> {
+    let compatible_from = steps.iter().map(|step| step.compatible_from).max().unwrap_or(1);
+    let text = "UPDATE meta SET version = ?, compatible_from = ?";
+    sql.execute(text, params![steps.len() as u64, compatible_from])?;
+    Ok(())
 }
 
 fn read_version(sql: Sql<'_>) -> Result<(u32, u32), StoreError> {

@@ -40,6 +40,11 @@ impl Room {
         Ok(room)
     }
 
+    /// The room of a database that is elsewhere: it says itself when it is full.
+    pub(crate) fn elsewhere() -> Room {
+        Room { dir: PathBuf::new(), short: AtomicBool::new(false) }
+    }
+
     /// Whether nothing that grows may be written.
     pub(crate) fn is_short(&self) -> bool {
         self.short.load(Ordering::Acquire)

@@ -3,7 +3,9 @@
 use domain::{DeviceKey, Generation, ProfileId, SecretId, TenantId, Timestamp, Verifier, Version};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
+use tokio_postgres::types::ToSql;
 
+use super::postgres::{self, Transaction};
 use crate::StoreError;
 
 /// One open transaction. Statements are prepared once and kept.
@@ -11,6 +13,8 @@ use crate::StoreError;
 pub(crate) enum Sql<'a> {
     /// Of a SQLite file.
     Sqlite(&'a Connection),
+    /// Of a PostgreSQL.
+    Postgres(&'a Transaction),
 }
 
 /// A parameter.
@@ -22,6 +26,8 @@ pub(crate) enum Param<'a> {
     Real(f64),
     Text(&'a str),
     Bytes(&'a [u8]),
+    /// Many values of one column. Only PostgreSQL takes them.
+    Array(postgres::Array<'a>),
 }
 
 /// A row that a statement found. Columns count from 0; what they hold is borrowed.
@@ -29,6 +35,8 @@ pub(crate) enum Param<'a> {
 pub(crate) enum Row<'a> {
     /// Of a SQLite file.
     Sqlite(&'a rusqlite::Row<'a>),
+    /// Of a PostgreSQL.
+    Postgres(&'a tokio_postgres::Row),
 }
 
 /// Parameters of a statement, in the order of its `?`.
@@ -44,6 +52,7 @@ impl<'a> Sql<'a> {
             Sql::Sqlite(connection) => {
                 Ok(connection.prepare_cached(sql)?.execute(params_from_iter(params))? as u64)
             }
+            Sql::Postgres(transaction) => transaction.execute(sql, params),
         }
     }
 
@@ -75,6 +84,9 @@ impl<'a> Sql<'a> {
                 let mut rows = statement.query(params_from_iter(params))?;
                 rows.next()?.map(|row| read(&Row::Sqlite(row))).transpose()
             }
+            Sql::Postgres(transaction) => {
+                transaction.query(sql, params)?.first().map(|row| read(&Row::Postgres(row))).transpose()
+            }
         }
     }
 
@@ -86,6 +98,11 @@ impl<'a> Sql<'a> {
         read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.first(sql, params, read)?.ok_or_else(|| StoreError::corrupt("no row for", sql))
+    }
+
+    /// Whether it is of a PostgreSQL.
+    pub(crate) fn is_postgres(self) -> bool {
+        matches!(self, Sql::Postgres(_))
     }
 
     /// Whether a statement finds a row.
@@ -111,6 +128,14 @@ impl<'a> Sql<'a> {
                 }
                 Ok(())
             }
+            Sql::Postgres(transaction) => {
+                for row in &transaction.query(sql, params)? {
+                    if !look(&Row::Postgres(row))? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
         }
     }
 
@@ -118,11 +143,26 @@ impl<'a> Sql<'a> {
     pub(crate) fn batch(self, sql: &str) -> Result<(), StoreError> {
         match self {
             Sql::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
+            Sql::Postgres(transaction) => transaction.batch(sql),
         }
     }
 }
 
 impl Row<'_> {
+    /// The last column: what a statement adds to columns that are read elsewhere.
+    pub(crate) fn last(&self) -> usize {
+        let columns = match self {
+            Row::Sqlite(row) => row.as_ref().column_count(),
+            Row::Postgres(row) => row.len(),
+        };
+        columns.saturating_sub(1)
+    }
+
+    /// Whether it is of a PostgreSQL.
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self, Row::Postgres(_))
+    }
+
     pub(crate) fn int(&self, column: usize) -> Result<i64, StoreError> {
         self.opt_int(column)?.ok_or_else(|| missing(column))
     }
@@ -130,6 +170,7 @@ impl Row<'_> {
     pub(crate) fn opt_int(&self, column: usize) -> Result<Option<i64>, StoreError> {
         match self {
             Row::Sqlite(row) => row.get_ref(column)?.as_i64_or_null().map_err(|_| mistyped(column)),
+            Row::Postgres(row) => postgres::int(row, column),
         }
     }
 
@@ -153,6 +194,7 @@ impl Row<'_> {
     pub(crate) fn real(&self, column: usize) -> Result<f64, StoreError> {
         match self {
             Row::Sqlite(row) => row.get_ref(column)?.as_f64().map_err(|_| mistyped(column)),
+            Row::Postgres(row) => postgres::real(row, column),
         }
     }
 
@@ -163,6 +205,7 @@ impl Row<'_> {
     pub(crate) fn opt_text(&self, column: usize) -> Result<Option<&str>, StoreError> {
         match self {
             Row::Sqlite(row) => row.get_ref(column)?.as_str_or_null().map_err(|_| mistyped(column)),
+            Row::Postgres(row) => postgres::text(row, column),
         }
     }
 
@@ -182,6 +225,7 @@ impl Row<'_> {
     pub(crate) fn opt_bytes(&self, column: usize) -> Result<Option<&[u8]>, StoreError> {
         match self {
             Row::Sqlite(row) => row.get_ref(column)?.as_blob_or_null().map_err(|_| mistyped(column)),
+            Row::Postgres(row) => postgres::bytes(row, column),
         }
     }
 
@@ -203,6 +247,24 @@ fn mistyped(column: usize) -> StoreError {
     StoreError::corrupt("another type in column", column)
 }
 
+impl<'a> Param<'a> {
+    /// Many values of one column, for `UNNEST` and `= ANY`.
+    pub(crate) fn array<T: ToSql + Sync>(values: &'a T) -> Param<'a> {
+        Param::Array(values)
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Param::Null => "nothing",
+            Param::Int(_) => "a whole number",
+            Param::Real(_) => "a number",
+            Param::Text(_) => "a text",
+            Param::Bytes(_) => "bytes",
+            Param::Array(_) => "an array",
+        }
+    }
+}
+
 impl rusqlite::ToSql for Param<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
@@ -211,6 +273,7 @@ impl rusqlite::ToSql for Param<'_> {
             Param::Real(number) => ValueRef::Real(*number),
             Param::Text(text) => ValueRef::Text(text.as_bytes()),
             Param::Bytes(bytes) => ValueRef::Blob(bytes),
+            Param::Array(_) => return Err(rusqlite::Error::ToSqlConversionFailure("an array".into())),
         }))
     }
 }

@@ -1,5 +1,7 @@
 //! The sealed values and their file. Values are inserted, never overwritten.
 
+mod batch;
+
 use std::sync::Arc;
 
 use domain::{DeviceKey, Generation, SecretId, TenantId, Timestamp};
@@ -8,7 +10,7 @@ use zeroize::Zeroizing;
 use super::envelope::{self, Context, Fresh};
 use super::kek::KeyProvider;
 use crate::StoreError;
-use crate::driver::{Database, Room, Row, SECRETS, Setup, Sql, params};
+use crate::driver::{Database, Row, Sql, params};
 
 /// How long a value may wait for the row that names it.
 const ORPHAN_AFTER_MS: i64 = 60 * 60 * 1000;
@@ -92,12 +94,8 @@ impl std::fmt::Display for Place {
 }
 
 impl Vault {
-    pub(crate) fn open(
-        setup: &Setup,
-        room: &Arc<Room>,
-        kek: Arc<dyn KeyProvider>,
-    ) -> Result<Vault, StoreError> {
-        Ok(Vault { database: Database::open(setup, &SECRETS, room)?, kek })
+    pub(crate) fn new(database: Database, kek: Arc<dyn KeyProvider>) -> Vault {
+        Vault { database, kek }
     }
 
     /// Seals values, each in its place; one transaction, synced when this returns. A value that stands
@@ -111,6 +109,9 @@ impl Vault {
             .map(|value| self.sealed(value.place, &value.clear))
             .collect::<Result<Vec<_>, _>>()?;
         self.database.write(|sql| {
+            if sql.is_postgres() {
+                return batch::insert(sql, values, &blobs, self.kek.id(), now);
+            }
             values.iter().zip(&blobs).try_for_each(|(value, blob)| self.insert(sql, value.place, blob, now))
         })
     }
@@ -147,8 +148,9 @@ impl Vault {
                 return Ok(id);
             }
             let id: String = super::random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect();
-            sql.execute("INSERT INTO instance (id) VALUES (?)", params![&id])?;
-            Ok(id)
+            sql.execute("INSERT INTO instance (id) VALUES (?) ON CONFLICT DO NOTHING", params![&id])?;
+            // Of several servers that start at once the first one's counts.
+            sql.one("SELECT id FROM instance", params![], |row| row.string(0))
         })
     }
 

@@ -1,5 +1,7 @@
 //! Devices: the statements of the device path, and what operators do with devices.
 
+pub(crate) mod batch;
+
 use domain::credentials::BasicParts;
 use domain::{
     Credential, DeviceKey, DeviceRecord, DeviceState, Generation, Owed, ProfileId, TenantId, Verifier,
@@ -174,6 +176,9 @@ pub(crate) fn insert(sql: Sql<'_>, record: &DeviceRecord) -> Result<bool, StoreE
 /// Writes a device over the version that stands. `false` where another one stands, or where its
 /// credentials are taken.
 pub(crate) fn update(sql: Sql<'_>, record: &DeviceRecord, stands: Version) -> Result<bool, StoreError> {
+    if let Sql::Postgres(transaction) = sql {
+        return batch::update_one(transaction, record, stands);
+    }
     let text = "UPDATE OR IGNORE devices SET state = ?, state_since = ?, credential = ?, generation = ?,
                    version = ?, gateway = ?, verifier = ?, parts = ?
                WHERE device = ? AND tenant = ? AND version = ?";

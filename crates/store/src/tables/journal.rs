@@ -4,6 +4,7 @@
 //! audit kinds of operators. A detail is compact JSON with a version `"v"`.
 
 mod verify;
+mod written;
 
 use std::net::IpAddr;
 
@@ -19,6 +20,7 @@ use crate::journal_chain::{self, Header, Link, SALT_BYTES, START, WHOLE};
 use crate::secrets::{Keys, fill_random};
 pub(crate) use verify::verify;
 pub use verify::{Fault, Verification, Wrong};
+use written::Written;
 
 /// The kind of an entry about a device that was given credentials.
 pub const PROVISION: &str = "provision";
@@ -177,6 +179,8 @@ pub(crate) struct Pen<'a> {
     keys: &'a Keys,
     head: Head,
     salts: Salts,
+    /// What PostgreSQL is given all at once.
+    waiting: Vec<Written>,
 }
 
 /// Random bytes for salts, drawn for many entries at once.
@@ -222,12 +226,21 @@ struct AttemptDetail<'a> {
 
 impl<'a> Pen<'a> {
     pub(crate) fn new(sql: Sql<'a>, keys: &'a Keys, head: &Head) -> Pen<'a> {
-        Pen { sql, keys, head: head.clone(), salts: Salts::empty() }
+        Pen { sql, keys, head: head.clone(), salts: Salts::empty(), waiting: Vec::new() }
     }
 
     /// Where the chain ends.
     pub(crate) fn head(&self) -> Head {
         self.head.clone()
+    }
+
+    /// Writes what waits, before the transaction ends, and says where the chain then ends.
+    pub(crate) fn finish(&mut self) -> Result<Head, StoreError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        if !waiting.is_empty() {
+            written::insert(self.sql, &waiting)?;
+        }
+        Ok(self.head.clone())
     }
 
     pub(crate) fn append(&mut self, entry: &NewEntry, now: Timestamp) -> Result<(), StoreError> {
@@ -293,7 +306,11 @@ impl<'a> Pen<'a> {
         let link = key.and_then(|key| journal_chain::link(key, &self.head.link, &header, &stored));
         let link = link.ok_or_else(|| StoreError::SecretUnreadable("the journal key".to_owned()))?;
         let position = Position { writer: header.writer, number: header.number };
-        insert(self.sql, position, &header, &stored, &link)?;
+        if self.sql.is_postgres() {
+            self.waiting.push(Written::new(position, &header, stored, link));
+        } else {
+            insert(self.sql, position, &header, &stored, &link)?;
+        }
         self.head = Head { position, link };
         Ok(())
     }
@@ -330,9 +347,17 @@ impl Position {
 
 /// The end of this server's chain; its writer is made at the first start and continued ever after.
 pub(crate) fn continue_chain(sql: Sql<'_>, server: &str, now: Timestamp) -> Result<Head, StoreError> {
+    let server = storable(server, "the server's name")?;
+    if sql.is_postgres() {
+        let text = "INSERT INTO journal_writers (server, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING";
+        sql.execute(text, params![server, now])?;
+        let text = "SELECT writer FROM journal_writers WHERE server = ?";
+        let writer = sql.one(text, params![server], |row| row.unsigned(0))?;
+        return head(sql, writer);
+    }
     let text =
         "INSERT INTO journal_writers (writer, server, created_at) VALUES (1, ?, ?) ON CONFLICT DO NOTHING";
-    sql.execute(text, params![storable(server, "the server's name")?, now])?;
+    sql.execute(text, params![server, now])?;
     head(sql, 1)
 }
 
@@ -353,7 +378,7 @@ pub(crate) fn writers(sql: Sql<'_>) -> Result<Vec<u64>, StoreError> {
     sql.query(text, params![], |row| row.unsigned(0))
 }
 
-fn head(sql: Sql<'_>, writer: u64) -> Result<Head, StoreError> {
+pub(crate) fn head(sql: Sql<'_>, writer: u64) -> Result<Head, StoreError> {
     let text =
         "SELECT position, link FROM journal WHERE position BETWEEN ? AND ? ORDER BY position DESC LIMIT 1";
     let first = Position { writer, number: 0 };

@@ -1,5 +1,7 @@
 //! Profiles and their group secrets.
 
+use std::collections::HashMap;
+
 use domain::profile::{DEFAULT_GRACE_PERIOD_MS, Joining, NamePattern, PreProvisionedCredentials};
 use domain::{
     CredentialKeys, GroupSecret, Profile, ProfileId, Reprovision, Secret, SecretId, Strategy, TenantId,
@@ -10,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{Change, View};
 use crate::StoreError;
-use crate::driver::{Row, Sql, params};
+use crate::driver::{Param, Row, Sql, params};
 use crate::error::storable;
 use crate::secrets::{Place, Unsealed, random};
 
@@ -232,6 +234,16 @@ pub(crate) fn standing(
 pub(crate) fn uses_left(sql: Sql<'_>, secret: SecretId) -> Result<Option<u64>, StoreError> {
     let text = "SELECT uses_left FROM group_secrets WHERE id = ?";
     Ok(sql.first(text, params![secret], |row| row.opt_unsigned(0))?.flatten())
+}
+
+/// As [`uses_left`], of many on PostgreSQL.
+pub(crate) fn all_uses_left(sql: Sql<'_>, secrets: &[SecretId]) -> Result<Vec<Option<u64>>, StoreError> {
+    let text = "SELECT id, uses_left FROM group_secrets WHERE id = ANY(?) AND uses_left IS NOT NULL";
+    let wanted: Vec<i64> = secrets.iter().map(|secret| secret.0.cast_signed()).collect();
+    let read = |row: &Row<'_>| Ok((SecretId(row.unsigned(0)?), row.unsigned(1)?));
+    let found: HashMap<SecretId, u64> =
+        sql.query(text, &[Param::array(&wanted)], read)?.into_iter().collect();
+    Ok(secrets.iter().map(|secret| found.get(secret).copied()).collect())
 }
 
 /// Takes uses away that were counted before, in the same transaction.

@@ -66,7 +66,8 @@ impl Change<'_> {
 pub(crate) fn ensure_default(sql: Sql<'_>, now: Timestamp) -> Result<(), StoreError> {
     // Asked first: an insert that does nothing still writes the table's counter, which a full disk refuses.
     if (View { sql }).tenant_by_id(TenantId::DEFAULT)?.is_none() {
-        let text = "INSERT INTO tenants (id, name, created_at) VALUES (?, 'default', ?)";
+        let text =
+            "INSERT INTO tenants (id, name, created_at) VALUES (?, 'default', ?) ON CONFLICT DO NOTHING";
         sql.execute(text, params![TenantId::DEFAULT, now])?;
     }
     Ok(())
@@ -74,18 +75,18 @@ pub(crate) fn ensure_default(sql: Sql<'_>, now: Timestamp) -> Result<(), StoreEr
 
 /// Hands out the next `count` numbers for devices. They are ours once this is committed.
 pub(crate) fn reserve_device_keys(sql: Sql<'_>, count: u64) -> Result<Range<u64>, StoreError> {
-    let next = next_device_key(sql)?;
-    let end = next.checked_add(count).filter(|end| *end <= DeviceKey::END);
+    let text = "UPDATE counters SET next = next + ? WHERE name = 'device' AND next + ? <= ? RETURNING next";
+    let end = sql.first(text, params![count, count, DeviceKey::END], |row| row.unsigned(0))?;
     let end =
         end.ok_or_else(|| StoreError::Unavailable("there are no numbers left for devices".to_owned()))?;
-    sql.execute("UPDATE counters SET next = ? WHERE name = 'device'", params![end])?;
-    Ok(next..end)
+    Ok(end - count..end)
 }
 
 /// Moves the numbers past `largest`, which some file holds: after a restore an older counter may stand here.
 pub(crate) fn skip_device_keys(sql: Sql<'_>, largest: u64) -> Result<(), StoreError> {
     if next_device_key(sql)? <= largest {
-        sql.execute("UPDATE counters SET next = ? WHERE name = 'device'", params![largest + 1])?;
+        let text = "UPDATE counters SET next = ? WHERE name = 'device' AND next <= ?";
+        sql.execute(text, params![largest + 1, largest])?;
     }
     Ok(())
 }

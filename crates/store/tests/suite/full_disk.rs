@@ -4,10 +4,11 @@ use store::{Change, Sample, Scope, SecretLimits, StoreError, Value};
 use testkit::loopfs::SmallFileSystem;
 
 use crate::house::{House, NOW};
+use crate::place::Place;
 
 fn house_on(disk: &SmallFileSystem) -> House {
     let folder = tempfile::Builder::new().prefix("db").tempdir_in(disk.path()).unwrap();
-    House::within(folder, &SecretLimits::default())
+    House::within(Place { folder, database: None }, &SecretLimits::default())
 }
 
 /// Records devices until the disk is full, and returns how many were acknowledged.

@@ -1,16 +1,14 @@
 //! A store in a folder of its own, with one profile, and devices to record in it.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use domain::decide::Deed;
 use domain::profile::PreProvisionedCredentials;
 use domain::{
     Credential, CredentialKeys, DeviceKey, DeviceRecord, DeviceState, Generation, Held, Origin, Profile,
     Provision, Reprovision, Secret, SecretId, Strategy, TenantId, Timestamp, Verifier, Version, Wire,
 };
-use store::{Change, Entry, LocalKek, Lost, NewProfile, Options, Recorded, SecretLimits, Store, StoreError};
-use zeroize::Zeroizing;
+use store::{Change, Entry, Lost, NewProfile, Recorded, SecretLimits, Store, StoreError};
+
+use crate::place::Place;
 
 pub(crate) const HOUR_MS: u64 = 60 * 60 * 1000;
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -19,7 +17,7 @@ pub(crate) const HOME: TenantId = TenantId::DEFAULT;
 pub(crate) struct House {
     pub(crate) store: Store,
     pub(crate) profile: Profile,
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) place: Place,
 }
 
 impl House {
@@ -28,22 +26,22 @@ impl House {
     }
 
     pub(crate) fn with(limits: &SecretLimits) -> House {
-        House::within(tempfile::tempdir().unwrap(), limits)
+        House::within(Place::new(), limits)
     }
 
-    pub(crate) fn within(folder: tempfile::TempDir, limits: &SecretLimits) -> House {
-        let store = open(folder.path().to_owned(), "kek", 7).unwrap();
+    pub(crate) fn within(place: Place, limits: &SecretLimits) -> House {
+        let store = place.open("kek", 7).unwrap();
         let profile = make_profile(&store, HOME, "pumps", limits);
-        House { store, profile, folder }
+        House { store, profile, place }
     }
 
     /// Closes the store, lets `f` at its files, and opens it again.
     pub(crate) fn reopened(self, f: impl FnOnce(&std::path::Path)) -> House {
-        let House { store, profile, folder } = self;
+        let House { store, profile, place } = self;
         drop(store);
-        f(folder.path());
-        let store = open(folder.path().to_owned(), "kek", 7).unwrap();
-        House { store, profile, folder }
+        f(place.folder.path());
+        let store = place.open("kek", 7).unwrap();
+        House { store, profile, place }
     }
 
     pub(crate) fn keys(&self, count: u64) -> Vec<DeviceKey> {
@@ -121,22 +119,18 @@ impl House {
         self.store.gather(&[(self.profile.tenant, name)]).unwrap().remove(0)
     }
 
-    /// Runs SQL on one of the files, behind the store's back.
+    /// Runs SQL on one of the files or schemas, behind the store's back.
     pub(crate) fn tamper(&self, file: &str, sql: &str) -> usize {
-        rusqlite::Connection::open(self.folder.path().join(file)).unwrap().execute(sql, []).unwrap()
+        self.place.tamper(file, sql)
     }
 
     pub(crate) fn count(&self, file: &str, sql: &str) -> i64 {
-        let connection = rusqlite::Connection::open(self.folder.path().join(file)).unwrap();
-        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+        self.place.count(file, sql)
     }
 
-    /// Whether a text stands in clear in any file of the folder.
+    /// Whether a text stands in clear in any file.
     pub(crate) fn holds_in_clear(&self, text: &str) -> bool {
-        std::fs::read_dir(self.folder.path()).unwrap().any(|file| {
-            let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            bytes.windows(text.len()).any(|window| window == text.as_bytes())
-        })
+        self.place.holds_in_clear(text)
     }
 }
 
@@ -159,11 +153,6 @@ pub(crate) fn rotate(device: &DeviceRecord, profile: &Profile, generation: u64) 
         initial_attributes: Vec::new(),
         chosen: None,
     }
-}
-
-pub(crate) fn open(dir: PathBuf, kek: &str, key: u8) -> Result<Store, StoreError> {
-    let kek = Arc::new(LocalKek::new(kek, Zeroizing::new([key; 32])));
-    Store::open(Options { dir, server: "test".to_owned() }, kek, NOW)
 }
 
 pub(crate) fn make_profile(store: &Store, tenant: TenantId, name: &str, limits: &SecretLimits) -> Profile {

@@ -3,6 +3,7 @@ use serde_json::json;
 use store::journal::{ATTEMPT, Attempt, Fault, JournalQuery, NewEntry, PROVISION, Position, What, Wrong};
 use store::{Change, StoreError};
 
+use crate::POSTGRES;
 use crate::house::{HOME, House, NOW, origin};
 
 const ALL: JournalQuery<'_> = JournalQuery { tenant: None, kinds: &[], before: None, limit: 100 };
@@ -59,39 +60,49 @@ fn an_untouched_journal_verifies_against_its_own_heads() {
 
 #[test]
 fn every_changed_column_is_found() {
-    for change in [
+    const OF_BOTH: &[&str] = &[
         "at = at + 1",
         "tenant = 2",
         "device = 99",
         "device = NULL",
         "kind = 'attempt'",
         "actor = 'nobody'",
+    ];
+    const OF_SQLITE: &[&str] = &[
         "detail = CAST(replace(CAST(detail AS TEXT), 'device-2', 'device-9') AS BLOB)",
         "detail = x'01'",
         "detail = 'a text'",
         "link = 7, at = 'noon'",
-    ] {
+    ];
+    const OF_POSTGRES: &[&str] = &[
+        "detail = set_byte(detail, length(detail) - 3, 65)",
+        "detail = '\\x01'",
+        "detail = ''",
+        "link = '\\x07'",
+    ];
+    for change in [OF_BOTH, if POSTGRES { OF_POSTGRES } else { OF_SQLITE }].concat() {
         let house = house();
         let changed =
-            house.tamper("main.db", &format!("UPDATE journal SET {change} WHERE position = (1 << 40) + 3"));
+            house.tamper("main.db", &format!("UPDATE journal SET {change} WHERE position = 1099511627779"));
         assert_eq!((changed, faults(&house)), (1, vec![at(3, Wrong::Changed)]), "{change}");
     }
     let house = house();
-    house.tamper("main.db", "UPDATE journal SET key_id = 9 WHERE position = (1 << 40) + 3");
+    house.tamper("main.db", "UPDATE journal SET key_id = 9 WHERE position = 1099511627779");
     assert_eq!(faults(&house), [at(3, Wrong::KeyUnknown)]);
 }
 
 #[test]
 fn a_changed_link_is_found_where_it_stands() {
     let house = house();
-    house.tamper("main.db", "UPDATE journal SET link = zeroblob(32) WHERE position = (1 << 40) + 3");
+    let zeros = if POSTGRES { "decode(repeat('00', 32), 'hex')" } else { "zeroblob(32)" };
+    house.tamper("main.db", &format!("UPDATE journal SET link = {zeros} WHERE position = 1099511627779"));
     assert_eq!(faults(&house), [at(3, Wrong::Changed), at(4, Wrong::Changed)]);
 }
 
 #[test]
 fn a_missing_entry_is_found() {
     let house = house();
-    house.tamper("main.db", "DELETE FROM journal WHERE position IN ((1 << 40) + 3, (1 << 40) + 4)");
+    house.tamper("main.db", "DELETE FROM journal WHERE position IN (1099511627779, 1099511627780)");
     assert_eq!(faults(&house), [at(3, Wrong::Missing { until: 4 })]);
 }
 
@@ -99,7 +110,7 @@ fn a_missing_entry_is_found() {
 fn a_journal_whose_writer_was_struck_out_is_walked_all_the_same() {
     let house = house();
     house.tamper("main.db", "DELETE FROM journal_writers");
-    house.tamper("main.db", "UPDATE journal SET tenant = 2 WHERE position = (1 << 40) + 3");
+    house.tamper("main.db", "UPDATE journal SET tenant = 2 WHERE position = 1099511627779");
     assert_eq!(faults(&house), [at(3, Wrong::Changed)]);
 }
 
@@ -109,7 +120,9 @@ fn swapped_entries_are_found() {
     for (from, to) in [(3, 99), (5, 3), (99, 5)] {
         house.tamper(
             "main.db",
-            &format!("UPDATE journal SET position = (1 << 40) + {to} WHERE position = (1 << 40) + {from}"),
+            &format!(
+                "UPDATE journal SET position = 1099511627776 + {to} WHERE position = 1099511627776 + {from}"
+            ),
         );
     }
     let found = faults(&house);
@@ -120,7 +133,7 @@ fn swapped_entries_are_found() {
 fn a_cut_tail_is_found_against_a_head_only() {
     let house = house();
     let heads = house.store.journal_heads().unwrap();
-    house.tamper("main.db", "DELETE FROM journal WHERE position > (1 << 40) + 8");
+    house.tamper("main.db", "DELETE FROM journal WHERE position > 1099511627784");
     assert_eq!(faults(&house), []);
     assert_eq!(house.store.verify_journal(Some(&heads)).unwrap().faults, [at(12, Wrong::Cut)]);
     // What is written after the cut takes the numbers of what was cut off.

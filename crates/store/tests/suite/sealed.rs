@@ -2,7 +2,8 @@ use store::secrets::LocalKek;
 use store::{Change, StoreError};
 use zeroize::Zeroizing;
 
-use crate::house::{HOUR_MS, House, NOW, open, rotate};
+use crate::POSTGRES;
+use crate::house::{HOUR_MS, House, NOW, rotate};
 
 const SEALED_OF_DEVICES: &str = "SELECT count(*) FROM sealed WHERE kind = 'device_credential'";
 const SEALED_OF_PROFILES: &str = "SELECT count(*) FROM sealed WHERE kind = 'group_secret'";
@@ -91,33 +92,36 @@ fn tokens_outlive_a_restart() {
 
 #[test]
 fn another_key_encryption_key_is_refused_by_name() {
-    let House { store, folder, .. } = House::new();
+    let House { store, place, .. } = House::new();
     drop(store);
-    let wrong_bytes = open(folder.path().to_owned(), "kek", 8).err().unwrap();
+    let wrong_bytes = place.open("kek", 8).err().unwrap();
     assert!(matches!(wrong_bytes, StoreError::SecretUnreadable(_)), "{wrong_bytes}");
-    let wrong_name = open(folder.path().to_owned(), "other", 7).err().unwrap().to_string();
+    let wrong_name = place.open("other", 7).err().unwrap().to_string();
     assert!(wrong_name.contains("`kek`") && wrong_name.contains("`other`"), "{wrong_name}");
-    assert!(open(folder.path().to_owned(), "kek", 7).is_ok());
+    assert!(place.open("kek", 7).is_ok());
 }
 
 #[test]
 fn sealed_values_in_each_others_place_do_not_open() {
-    let House { store, folder, .. } = House::new();
+    let House { store, place, .. } = House::new();
     drop(store);
     let swap =
         "UPDATE sealed SET blob = (SELECT blob FROM sealed WHERE kind = 'pepper') WHERE kind = 'token_key'";
-    let connection = rusqlite::Connection::open(folder.path().join("secrets.db")).unwrap();
-    assert_eq!(connection.execute(swap, []).unwrap(), 1);
-    let error = open(folder.path().to_owned(), "kek", 7).err().unwrap();
+    assert_eq!(place.tamper("secrets.db", swap), 1);
+    let error = place.open("kek", 7).err().unwrap();
     assert!(matches!(&error, StoreError::SecretUnreadable(what) if what.contains("token_key")), "{error}");
 }
 
 #[test]
 fn lost_or_foreign_secrets_are_not_replaced_by_new_ones() {
-    let House { store, folder, .. } = House::new();
+    let House { store, place, .. } = House::new();
     drop(store);
-    std::fs::remove_file(folder.path().join("secrets.db")).unwrap();
-    let error = open(folder.path().to_owned(), "kek", 7).err().unwrap();
+    if POSTGRES {
+        place.tamper("secrets.db", "DROP SCHEMA muster_secrets CASCADE");
+    } else {
+        std::fs::remove_file(place.folder.path().join("secrets.db")).unwrap();
+    }
+    let error = place.open("kek", 7).err().unwrap();
     assert!(matches!(&error, StoreError::SecretUnreadable(what) if what.contains("secrets.db")), "{error}");
 }
 

@@ -74,7 +74,7 @@ fn history_is_dropped_after_seven_days_and_last_values_stay() {
     assert_eq!(history(&house, PUMP, None).len(), 2);
     house.store.maintain(NOW.plus_ms(week + 1000)).unwrap();
     assert_eq!(history(&house, PUMP, None), [Value::Integer(2)]);
-    house.store.maintain(NOW.plus_ms(week + 1001)).unwrap();
+    house.store.maintain(NOW.plus_ms(week + 2001)).unwrap();
     assert_eq!(history(&house, PUMP, None), []);
     assert_eq!(latest(&house, PUMP), [("t".to_owned(), Value::Integer(2))]);
 }

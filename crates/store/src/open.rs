@@ -1,0 +1,156 @@
+//! Opening a store: its files or schemas, its keys, its place in the journal.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::{Secret, Timestamp};
+use parking_lot::{FairMutex, Mutex};
+
+use crate::driver::postgres::{self, Address, Waiter};
+use crate::driver::{Database, MAIN, Room, SECRETS, Setup, Sql, Synchronous, TELEMETRY, params};
+use crate::secrets::{KeyProvider, Keys, Vault};
+use crate::tables::{devices, journal, tenants};
+use crate::{Backend, Inner, Options, Postgres, Store, StoreError, TelemetryStore};
+
+/// Page caches: the writer of `main.db` holds the index of names, which is what decides its speed.
+const MAIN_CACHE_KIB: u32 = 128 << 10;
+const TELEMETRY_CACHE_KIB: u32 = 32 << 10;
+const SECRETS_CACHE_KIB: u32 = 8 << 10;
+/// Connections for secrets, and for telemetry: one writes, the others read.
+const FEW_CONNECTIONS: usize = 4;
+
+/// The databases of a store.
+struct Databases {
+    main: Database,
+    secrets: Database,
+    telemetry: Database,
+    room: Arc<Room>,
+    lock: Option<File>,
+}
+
+pub(crate) fn open(
+    options: &Options,
+    kek: Arc<dyn KeyProvider>,
+    now: Timestamp,
+    synchronous: Synchronous,
+) -> Result<Store, StoreError> {
+    match &options.backend {
+        Backend::Directory => {
+            let store = assemble(directory(&options.dir, synchronous)?, kek, &options.server, now)?;
+            // New files have their names only once their directory is synced.
+            File::open(&options.dir)?.sync_all()?;
+            Ok(store)
+        }
+        Backend::Postgres(place) => connect(place, kek, &options.server, now),
+    }
+}
+
+fn directory(dir: &Path, synchronous: Synchronous) -> Result<Databases, StoreError> {
+    let lock = enter(dir)?;
+    let room = Arc::new(Room::open(dir)?);
+    let setup =
+        |cache_kib, secure_delete| Setup { dir: dir.to_owned(), cache_kib, secure_delete, synchronous };
+    Ok(Databases {
+        secrets: Database::open(&setup(SECRETS_CACHE_KIB, true), &SECRETS, &room)?,
+        main: Database::open(&setup(MAIN_CACHE_KIB, false), &MAIN, &room)?,
+        telemetry: Database::open(&setup(TELEMETRY_CACHE_KIB, false), &TELEMETRY, &room)?,
+        lock: Some(lock),
+        room,
+    })
+}
+
+/// Servers that open the same database at once do so one after the other, and agree on what they find.
+fn connect(
+    place: &Postgres,
+    kek: Arc<dyn KeyProvider>,
+    server: &str,
+    now: Timestamp,
+) -> Result<Store, StoreError> {
+    let root = place.root_certificate.as_deref();
+    let parse = |url: &Secret| {
+        let address = Address::parse(url, root, server).map_err(StoreError::Unavailable)?;
+        if address.is_in_clear() {
+            tracing::warn!("what is said to PostgreSQL may travel in clear: set sslmode=verify-full");
+        }
+        Ok::<_, StoreError>(address)
+    };
+    let address = parse(&place.url)?;
+    let waiter = Waiter::start()?;
+    let main = postgres::Database::open(&address, &MAIN, place.connections.max(2), &waiter)?;
+    let secrets = place.secrets_url.as_ref().map(parse).transpose()?;
+    let secrets = secrets.as_ref().unwrap_or(&address);
+    let opening = main.opening()?;
+    let databases = Databases {
+        secrets: Database::connect(secrets, &SECRETS, FEW_CONNECTIONS, &waiter)?,
+        telemetry: Database::connect(&address, &TELEMETRY, FEW_CONNECTIONS, &waiter)?,
+        main: Database::Postgres(main),
+        room: Arc::new(Room::elsewhere()),
+        lock: None,
+    };
+    let store = assemble(databases, kek, server, now);
+    drop(opening);
+    store
+}
+
+fn assemble(
+    Databases { main, secrets, telemetry, room, lock }: Databases,
+    kek: Arc<dyn KeyProvider>,
+    server: &str,
+    now: Timestamp,
+) -> Result<Store, StoreError> {
+    let vault = Vault::new(secrets, kek);
+    let telemetry = TelemetryStore::new(telemetry, &room);
+    let keys = open_keys(&main, &vault, now)?;
+    let largest = vault.largest_device()?.max(telemetry.largest_device()?);
+    let head = main.write(|sql| {
+        tenants::ensure_default(sql, now)?;
+        tenants::skip_device_keys(sql, largest.max(devices::largest_key(sql)?))?;
+        journal::continue_chain(sql, server, now)
+    })?;
+    let inner = Inner {
+        main,
+        vault,
+        telemetry,
+        keys,
+        room,
+        head: FairMutex::new(head),
+        swept: Mutex::default(),
+        _lock: lock,
+    };
+    Ok(Store(Arc::new(inner)))
+}
+
+/// Makes the directory and keeps other processes out of it.
+fn enter(dir: &Path) -> Result<File, StoreError> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Opens the server's keys. They are made only where the main database has never been used with others:
+/// new keys would make every credential void without anybody having said so.
+fn open_keys(main: &Database, vault: &Vault, now: Timestamp) -> Result<Keys, StoreError> {
+    let ours = main.read(instance)?;
+    let theirs = vault.instance()?;
+    if ours.as_ref().is_some_and(|ours| *ours != theirs) {
+        let what = "secrets.db does not belong to this main.db: restore the two that were copied together";
+        return Err(StoreError::SecretUnreadable(what.to_owned()));
+    }
+    let keys = Keys::open(vault, ours.is_none(), now)?;
+    if ours.is_none() {
+        main.write(|sql| {
+            sql.execute("INSERT INTO instance (id) VALUES (?) ON CONFLICT DO NOTHING", params![&theirs])
+        })?;
+    }
+    Ok(keys)
+}
+
+fn instance(sql: Sql<'_>) -> Result<Option<String>, StoreError> {
+    sql.first("SELECT id FROM instance", params![], |row| row.string(0))
+}

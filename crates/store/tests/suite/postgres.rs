@@ -1,0 +1,16 @@
+//! The suite of `main.rs` on a PostgreSQL that it starts itself, and what only several servers can show.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in what it calls")]
+#![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `View<'_>` is not general enough")]
+
+mod house;
+mod journal;
+mod opening;
+mod operators;
+mod place;
+mod recording;
+mod sealed;
+mod servers;
+mod telemetry;
+
+/// Which database the suite runs on.
+const POSTGRES: bool = true;

@@ -1,0 +1,1 @@
+//! Two servers and more on one database.
