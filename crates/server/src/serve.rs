@@ -156,15 +156,19 @@ async fn open(
     let options = store::Options {
         dir: layout.db.clone(),
         server: config.name.clone(),
-        backend: store::Backend::Directory,
+        backend: config.database.backend(),
     };
     let ports = Ports::system(Arc::clone(sessions) as Arc<dyn engine::Sessions>);
     let layout = layout.clone();
     let opened = tokio::task::spawn_blocking(move || {
         layout.make()?;
         let kek = LocalKek::new(key_providers::file::ID, key_providers::file::open(&layout)?);
+        let place = match &options.backend {
+            store::Backend::Directory => layout.db.display().to_string(),
+            store::Backend::Postgres(_) => "the PostgreSQL of database.url".to_owned(),
+        };
         let store = Store::open(options, Arc::new(kek), ports.clock.now())
-            .with_context(|| format!("cannot open {}", layout.db.display()))?;
+            .with_context(|| format!("cannot open {place}"))?;
         let engine = Engine::start(store.clone(), settings, &ports)?;
         let registry = Registry::new(store, ports, engine.profiles_changed());
         registry.ensure_admin(&admin_secret(&layout)?)?;

@@ -93,12 +93,24 @@ impl Postgres {
     /// Whether the addresses can be understood.
     ///
     /// # Errors
-    /// What is wrong, never the address itself: it may hold a password.
-    pub fn check(&self) -> Result<(), String> {
-        let root = self.root_certificate.as_deref();
-        Address::parse(&self.url, root, "")?;
-        self.secrets_url.as_ref().map_or(Ok(()), |url| Address::parse(url, root, "").map(drop))
+    /// Which is wrong and why, never the address itself: it may hold a password.
+    pub fn check(&self) -> Result<(), (AddressField, String)> {
+        let understood = |url: &Secret, field| {
+            let address = Address::parse(url, self.root_certificate.as_deref(), "");
+            address.map(drop).map_err(|told| (field, told))
+        };
+        understood(&self.url, AddressField::Url)?;
+        self.secrets_url.as_ref().map_or(Ok(()), |url| understood(url, AddressField::SecretsUrl))
     }
+}
+
+/// Which address of a [`Postgres`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressField {
+    /// That of the main tables.
+    Url,
+    /// That of the secrets.
+    SecretsUrl,
 }
 
 /// The store. A clone is the same store; the last one to go closes it.

@@ -227,8 +227,10 @@ fn problems(config: &Config) -> Vec<(&'static str, String)> {
     range("mqtt.connect_timeout_s", config.mqtt.connect_timeout_s, 1, 600);
     range("provisioning.unproven_per_second", config.provisioning.unproven_per_second, 1, 1_000_000);
     range("provisioning.unproven_burst", config.provisioning.unproven_burst, 1, 1_000_000);
+    range("database.connections", config.database.connections, 4, 200);
     range("stop.grace_s", config.stop.grace_s, 0, 3600);
     found.extend(name_problem(&config.name));
+    found.extend(database_problem(&config.database));
     if config.directory.as_os_str().is_empty() {
         found.push(("directory", "it is empty".to_owned()));
     }
@@ -237,6 +239,19 @@ fn problems(config: &Config) -> Vec<(&'static str, String)> {
         found.push(("log.filter", error.to_string()));
     }
     found
+}
+
+/// An address is never repeated in what is told: it may hold a password.
+fn database_problem(database: &super::Database) -> Option<(&'static str, String)> {
+    if let store::Backend::Postgres(place) = database.backend() {
+        let key = |field: store::AddressField| match field {
+            store::AddressField::Url => "database.url",
+            store::AddressField::SecretsUrl => "database.secrets_url",
+        };
+        return place.check().err().map(|(field, told)| (key(field), told));
+    }
+    let alone = !database.secrets_url.expose().is_empty();
+    alone.then(|| ("database.secrets_url", "it is of use only beside database.url".to_owned()))
 }
 
 fn name_problem(name: &str) -> Option<(&'static str, String)> {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domain::Secret;
 use serde::Deserialize;
 
 pub use bind::Bind;
@@ -31,6 +32,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// Where keys are.
     pub keys: Keys,
+    /// What keeps the data.
+    pub database: Database,
     /// Plain HTTP, and what it shares with HTTPS.
     pub http: Http,
     /// HTTPS.
@@ -57,6 +60,42 @@ pub struct Config {
 pub struct Keys {
     /// The file of the key-encryption key; empty means the one in the directory.
     pub file: PathBuf,
+}
+
+/// Section `[database]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// The address of a PostgreSQL, which may hold a password; empty means SQLite.
+    #[serde(deserialize_with = "secret")]
+    pub url: Secret,
+    /// The same for sealed secrets; empty means beside the rest.
+    #[serde(deserialize_with = "secret")]
+    pub secrets_url: Secret,
+    /// The certificates that PostgreSQL's own must lead to.
+    pub root_certificate: PathBuf,
+    /// The most connections for the main tables.
+    pub connections: u32,
+}
+
+impl Database {
+    /// What the store is opened with.
+    pub fn backend(&self) -> store::Backend {
+        if self.url.expose().is_empty() {
+            return store::Backend::Directory;
+        }
+        let root = Some(self.root_certificate.clone()).filter(|path| !path.as_os_str().is_empty());
+        store::Backend::Postgres(store::Postgres {
+            url: self.url.clone(),
+            secrets_url: Some(self.secrets_url.clone()).filter(|url| !url.expose().is_empty()),
+            root_certificate: root,
+            connections: self.connections as usize,
+        })
+    }
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+    String::deserialize(from).map(Secret::new)
 }
 
 /// Section `[http]`.

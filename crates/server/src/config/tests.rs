@@ -80,6 +80,14 @@ fn every_mistake_is_told_with_line_and_column() {
         ("[mqtt]\nconnect_timeout_s = 0\n", "m.toml:2:21", "0 is not between 1 and 600"),
         ("[log]\nformat = \"xml\"\n", "m.toml:2:10", "unknown variant `xml`"),
         ("[log]\nfilter = \"a=b=c\"\n", "m.toml:2:10", "log.filter"),
+        ("[database]\nurl = \"nonsense\"\n", "m.toml:2:7", "it is no address of a PostgreSQL"),
+        (
+            "[database]\nurl = \"postgres://u:geheim@h/d?sslmode=verify-full\"\n",
+            "m.toml:2:7",
+            "needs a root certificate",
+        ),
+        ("[database]\nsecrets_url = \"postgres://u@h/d\"\n", "m.toml:2:15", "only beside database.url"),
+        ("[database]\nconnections = 1\n", "m.toml:2:15", "1 is not between 4 and 200"),
         ("name = \"a b\"\n", "m.toml:1:8", "it takes 1 to 64 letters"),
         ("directory = \"\"\n", "m.toml:1:13", "it is empty"),
         (
@@ -94,6 +102,7 @@ fn every_mistake_is_told_with_line_and_column() {
         let mistakes = read(text).expect_err(text);
         let found = mistakes.iter().any(|told| told.starts_with(place) && told.contains(message));
         assert!(found, "{text:?}: {mistakes:?}");
+        assert!(!mistakes.concat().contains("geheim"), "{mistakes:?}");
     }
 }
 
