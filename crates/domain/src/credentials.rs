@@ -136,6 +136,11 @@ impl Wish {
         }
     }
 
+    /// The word of the kind of credential it asks for, everywhere.
+    pub fn kind(&self) -> &'static str {
+        self.credential(crate::Generation(0)).map_or("none", |credential| credential.kind())
+    }
+
     /// The credential this wish becomes in `generation`.
     ///
     /// # Errors

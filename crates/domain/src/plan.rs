@@ -4,6 +4,8 @@
 //! other. A device's steps at one neighbour run one after the other, whatever operation they belong to: a newer
 //! operation absorbs what an older one has not begun.
 
+use crate::DeviceState;
+
 /// An operation: the durable work behind one decision. Never used twice, over all tenants; of two operations of
 /// one device the later has the larger number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -195,6 +197,66 @@ fn has_retired(step: &StepRecord) -> bool {
     step.action == Action::Retire && step.state == StepState::Done
 }
 
+/// A step of an operation, as far as its course depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// When it is due.
+    pub gate: Gate,
+    /// Where it stands.
+    pub state: StepState,
+}
+
+/// Where an operation stands, told by all its steps.
+pub fn phase(steps: &[Progress]) -> Phase {
+    if steps.iter().any(|step| step.state == StepState::Failed) {
+        Phase::Stopped
+    } else if steps.iter().any(|step| step.keeps_waiting()) {
+        Phase::BeforeReply
+    } else if steps.iter().any(|step| !step.state.is_over()) {
+        Phase::Obligations
+    } else {
+        Phase::Done
+    }
+}
+
+/// The places of the steps that wait and may begin now; `connected` once the device has used its credentials.
+pub fn released(steps: &[Progress], connected: bool) -> Vec<usize> {
+    let first_before = steps.iter().position(|step| step.keeps_waiting());
+    let may_begin = |at: usize, step: &Progress| match (first_before, step.gate) {
+        (Some(first), _) => at == first,
+        (None, Gate::OnFirstConnection) => connected,
+        (None, _) => true,
+    };
+    let waits = |(at, step): &(usize, &Progress)| step.state == StepState::Waiting && may_begin(*at, step);
+    steps.iter().enumerate().filter(waits).map(|(at, _)| at).collect()
+}
+
+/// Where a join takes its device, told by all its steps.
+pub fn device_state(steps: &[Progress], state: DeviceState) -> DeviceState {
+    let mut waited_for = steps.iter().filter(|step| step.keeps_waiting()).peekable();
+    if waited_for.peek().is_none() {
+        return state.finish();
+    }
+    if waited_for.any(|step| step.state == StepState::Failed) { state.fail() } else { state.resume() }
+}
+
+/// Whether everything is over that a device's answer may wait for: what must be done before it, and what is
+/// tried with it.
+pub fn is_answerable(steps: &[Progress]) -> bool {
+    let tried = |step: &Progress| {
+        step.gate == Gate::WithReply
+            && matches!(step.state, StepState::Due | StepState::Running | StepState::Waiting)
+    };
+    !steps.iter().any(|step| step.keeps_waiting() || tried(step))
+}
+
+impl Progress {
+    /// Whether the device cannot be answered because of it.
+    fn keeps_waiting(self) -> bool {
+        self.gate == Gate::BeforeReply && !self.state.is_over()
+    }
+}
+
 /// How long to wait before a step is tried again, in milliseconds: doubled each time from one second up to five
 /// minutes, and spread by `chance` over half of that, so that a neighbour that comes back is not run over.
 pub fn back_off_ms(attempts: u32, chance: u64) -> u64 {
@@ -251,6 +313,48 @@ mod tests {
         use {Action::*, StepState::*};
         let steps = [step(1, Ensure, "erp", Done, 1), step(2, Retire, "erp", Absorbed, 5)];
         assert_eq!(retired(&steps), [("erp".into(), Some("erp-1".into()))]);
+    }
+
+    fn course(states: &[(Gate, StepState)]) -> Vec<Progress> {
+        states.iter().map(|(gate, state)| Progress { gate: *gate, state: *state }).collect()
+    }
+
+    #[test]
+    fn steps_before_the_reply_go_one_after_the_other_and_the_rest_together_behind_them() {
+        use {Gate::*, StepState::*};
+        let mut steps = course(&[
+            (BeforeReply, Waiting),
+            (AfterReply, Waiting),
+            (BeforeReply, Waiting),
+            (WithReply, Waiting),
+            (OnFirstConnection, Waiting),
+        ]);
+        assert_eq!((released(&steps, false), phase(&steps)), (vec![0], Phase::BeforeReply));
+        steps[0].state = Running;
+        assert_eq!(released(&steps, false), []);
+        steps[0].state = Done;
+        assert_eq!(released(&steps, true), [2]);
+        steps[2].state = Abandoned;
+        assert_eq!((released(&steps, false), phase(&steps)), (vec![1, 3], Phase::Obligations));
+        assert_eq!(released(&steps, true), [1, 3, 4]);
+        assert!(!is_answerable(&steps));
+        steps[3].state = Failed;
+        assert!(is_answerable(&steps));
+        for step in &mut steps {
+            step.state = Done;
+        }
+        assert_eq!(phase(&steps), Phase::Done);
+    }
+
+    #[test]
+    fn only_what_the_reply_waits_for_moves_the_device() {
+        use {DeviceState::*, Gate::*};
+        let of = |gate, step, state| device_state(&course(&[(gate, step)]), state);
+        assert_eq!(of(BeforeReply, StepState::Due, Provisioning), Provisioning);
+        assert_eq!(of(BeforeReply, StepState::Failed, Provisioning), Failed);
+        assert_eq!(of(BeforeReply, StepState::Due, Failed), Provisioning);
+        assert_eq!(of(BeforeReply, StepState::Done, Provisioning), Provisioned);
+        assert_eq!(of(AfterReply, StepState::Failed, Provisioned), Provisioned);
     }
 
     #[test]

@@ -13,10 +13,10 @@ use std::sync::mpsc::Receiver;
 
 use domain::attestation::Trust;
 use domain::{
-    Attested, Decision, DeviceKey, DeviceRecord, Entropy, Facts, Outcome, Promise, Provision, Refusal,
-    SecretId, TenantId, Timestamp, decide,
+    Attested, Decision, DeviceKey, DeviceRecord, Entropy, Facts, Outcome, ProfileId, Promise, Provision,
+    Question, Refusal, SecretId, StandingQuestion, TenantId, Timestamp, decide,
 };
-use store::{Entry, Lost, StoreError};
+use store::{Entry, Lost, NewQuestion, StoreError};
 use tokio::sync::oneshot;
 
 use crate::attempts::Attempt;
@@ -43,6 +43,8 @@ pub(crate) struct Batcher {
     entropy: Box<dyn Entropy + Send>,
     keys: Range<u64>,
     patience_ms: u64,
+    /// Requests about which somebody has to be asked, gathered in a batch.
+    asking: Vec<(Job, Question)>,
 }
 
 /// Facts that stand after a decision, by name and by the secret whose uses are among them.
@@ -61,7 +63,7 @@ impl Batcher {
         entropy: Box<dyn Entropy + Send>,
         patience_ms: u64,
     ) -> Batcher {
-        Batcher { shared, sessions, entropy, keys: 0..0, patience_ms }
+        Batcher { shared, sessions, entropy, keys: 0..0, patience_ms, asking: Vec::new() }
     }
 
     /// Works until it is told to stop, then finishes what waits.
@@ -102,7 +104,38 @@ impl Batcher {
         let (mut ready, standing) = self.decide_all(jobs, facts, now);
         let mut again = self.decide_others(others, standing, &mut ready, now);
         self.record(ready, now, &mut again);
+        self.park(now);
         again
+    }
+
+    /// Waits for a question that stands already; any other is recorded behind this batch.
+    fn asks(&mut self, job: Job, question: Question, standing: Option<&StandingQuestion>, now: Timestamp) {
+        match standing.filter(|standing| now < standing.expires_at) {
+            Some(standing) => self.shared.waiting.for_answer(standing.id, job),
+            None => self.asking.push((job, question)),
+        }
+    }
+
+    /// One transaction for all new questions.
+    fn park(&mut self, now: Timestamp) {
+        let asking = std::mem::take(&mut self.asking);
+        if asking.is_empty() {
+            return;
+        }
+        let questions: Vec<NewQuestion> =
+            asking.iter().filter_map(|(job, question)| job.new_question(question)).collect();
+        match self.shared.store.park(&questions, now) {
+            Ok(ids) => {
+                for ((job, _), id) in asking.into_iter().zip(ids) {
+                    match id {
+                        Some(id) => self.shared.waiting.for_answer(id, job),
+                        None => self.refuse(job, Refusal::QuestionsFull),
+                    }
+                }
+                self.shared.poke();
+            }
+            Err(error) => self.refuse_all(asking.into_iter().map(|(job, _)| job).collect(), &error),
+        }
     }
 
     /// The first of each name goes on; who waited beyond its patience is not decided any more.
@@ -127,11 +160,14 @@ impl Batcher {
         let names: Vec<(TenantId, &str)> = jobs.iter().filter_map(Job::name_key).collect();
         let mut found = self.shared.store.gather(&names)?.into_iter();
         let uses = self.uses_left(jobs)?;
+        let asked: Vec<_> = jobs.iter().filter_map(Job::question_key).collect();
+        let mut questions = self.shared.store.standing_questions(&asked)?.into_iter();
         jobs.iter()
             .map(|job| {
                 let device: Option<DeviceRecord> = job.name_key().and_then(|_| found.next().flatten());
                 let limited = job.limited_secret().and_then(|secret| uses.get(&secret).copied().flatten());
-                Ok(Facts { device, fresh_key: self.fresh_key()?, uses_left: limited, question: None })
+                let question = job.question_key().and_then(|_| questions.next().flatten());
+                Ok(Facts { device, fresh_key: self.fresh_key()?, uses_left: limited, question })
             })
             .collect()
     }
@@ -197,8 +233,8 @@ impl Batcher {
         match decide(&job.attested, facts, now, &mut *self.entropy) {
             Decision::Provision(provision) => return Some(Ready { job, provision }),
             Decision::Unchanged(promise) => self.unchanged(job, promise),
-            Decision::Joins(_) => self.refuse(job, Refusal::OperationRunning),
-            Decision::Needs(_) => self.refuse(job, Refusal::ApprovalPending),
+            Decision::Joins(promise) => self.shared.waiting.for_steps(job, promise),
+            Decision::Needs(question) => self.asks(job, question, facts.question.as_ref(), now),
             Decision::Refused(refusal) => self.refuse(job, refusal),
         }
         None
@@ -216,8 +252,12 @@ impl Batcher {
         match self.shared.store.record(&entries, now) {
             Ok(results) => {
                 self.close_replaced(&ready, &results);
+                let planned = results.iter().flatten().any(|recorded| recorded.operation.is_some());
                 for (ready, result) in ready.into_iter().zip(results) {
                     self.recorded(ready, result.as_ref().err(), again);
+                }
+                if planned {
+                    self.shared.poke();
                 }
             }
             Err(error) => self.refuse_all(ready.into_iter().map(|ready| ready.job).collect(), &error),
@@ -240,8 +280,9 @@ impl Batcher {
     fn recorded(&self, ready: Ready, lost: Option<&Lost>, again: &mut Vec<Job>) {
         let Ready { job, provision } = ready;
         match lost {
-            None => self.grant(job, provision.promise()),
-            Some(Lost::NameTaken | Lost::DeviceChanged) => again.push(job),
+            None if provision.device.owed.answer => self.shared.waiting.for_steps(job, provision.promise()),
+            None => job.grant(&self.shared, provision.promise()),
+            Some(Lost::NameTaken | Lost::DeviceChanged | Lost::AnswerGone) => again.push(job),
             Some(Lost::ProfileChanged) => again.extend(self.renewed(job)),
             Some(Lost::CredentialsTaken { elsewhere: false }) => self.refuse(job, Refusal::CredentialsInUse),
             Some(Lost::CredentialsTaken { elsewhere: true }) => {
@@ -274,21 +315,13 @@ impl Batcher {
         }
     }
 
-    fn grant(&self, job: Job, promise: Promise) {
-        let keys = self.shared.store.keys();
-        let grant = promise.keep(|tenant, device, generation| keys.mint(tenant, device, generation));
-        // The record stands whether or not the device still waits: it asks again, and policy decides.
-        let _ = job.reply.send(Outcome::Granted(grant));
-    }
-
     fn unchanged(&self, job: Job, promise: Promise) {
         self.note(&job, Some(promise.device), "unchanged");
-        self.grant(job, promise);
+        job.grant(&self.shared, promise);
     }
 
     fn refuse(&self, job: Job, refusal: Refusal) {
-        self.note(&job, None, refusal.code());
-        let _ = job.reply.send(Outcome::Refused(refusal));
+        job.refuse(&self.shared, refusal);
     }
 
     fn refuse_all(&self, jobs: Vec<Job>, error: &StoreError) {
@@ -322,6 +355,27 @@ impl Job {
 
     fn name_key(&self) -> Option<(TenantId, &str)> {
         self.attested.name().map(|name| (self.attested.profile().tenant, name.as_str()))
+    }
+
+    /// What a question about this request goes by, where its profile asks any.
+    fn question_key(&self) -> Option<(TenantId, ProfileId, &str)> {
+        let profile = self.attested.profile();
+        Question::of(profile)?;
+        self.attested.name().map(|name| (profile.tenant, profile.id, name.as_str()))
+    }
+
+    /// The question about this request, with a summary of it and without its evidence.
+    fn new_question(&self, question: &Question) -> Option<NewQuestion> {
+        let (tenant, profile, name) = self.question_key()?;
+        Some(NewQuestion {
+            tenant,
+            profile,
+            name: name.to_owned(),
+            origin: self.attested.origin(),
+            credential: self.attested.wish().kind(),
+            gateway: self.attested.gateway(),
+            question: question.clone(),
+        })
     }
 
     fn standing_key(&self) -> Option<(TenantId, String, Option<SecretId>)> {

@@ -84,7 +84,7 @@ impl DeviceAuth {
         let nothing = || Secret::new("");
         let login = Login { client_id: client_id.to_owned(), user_name: nothing(), password: nothing() };
         let Some(device) = self.by_lookups(&login)? else { return Ok(None) };
-        match admit(&device, within) {
+        match self.admit(&device, within) {
             Err(Refusal::CredentialsUnknown) => Ok(None),
             result => {
                 self.shared.metrics.login(origin.wire, result.is_ok());
@@ -102,7 +102,7 @@ impl DeviceAuth {
         within: Option<TenantId>,
     ) -> Result<Connected, Refusal> {
         let result = match self.by_derived(token)? {
-            Some(device) => admit(&device, within),
+            Some(device) => self.admit(&device, within),
             None => self.throttled(chosen, origin, within),
         };
         self.shared.metrics.login(origin.wire, result.is_ok());
@@ -144,12 +144,22 @@ impl DeviceAuth {
         if !self.shared.throttle.allows(bucket, now) {
             return Err(Refusal::TooManyAttempts);
         }
-        let result = chosen()?.ok_or(Refusal::CredentialsUnknown).and_then(|device| admit(&device, within));
+        let result =
+            chosen()?.ok_or(Refusal::CredentialsUnknown).and_then(|device| self.admit(&device, within));
         result.inspect_err(|refusal| {
             if refusal.kind() == Kind::Unproven {
                 self.shared.throttle.unproven(bucket, now);
             }
         })
+    }
+
+    /// What is owed to a device until it shows its credentials is settled behind its login.
+    fn admit(&self, device: &DeviceRecord, within: Option<TenantId>) -> Result<Connected, Refusal> {
+        let connected = admit(device, within)?;
+        if device.owed.is_any() {
+            self.shared.connections.lock().insert(device.key);
+        }
+        Ok(connected)
     }
 
     fn note(&self, origin: Origin, refusal: Refusal) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use domain::DeviceKey;
 use store::journal::{Attempt, NewEntry, What};
 
 use crate::attempts::Counted;
@@ -23,6 +24,39 @@ pub(crate) fn journal_attempts(shared: &Arc<Shared>, stop: &Receiver<()>) {
         append(shared, shared.attempts.drain(shared.clock.now()));
     }
     append(shared, shared.attempts.drain_all());
+}
+
+/// Most leaves that are ended in one transaction.
+const MOST_LEAVES: usize = 256;
+/// How often the ends of grace periods and first connections are looked after.
+const LIFE_PERIOD: Duration = Duration::from_millis(100);
+
+/// Records first connections and ends grace periods, until `stop` is closed.
+pub(crate) fn follow_lives(shared: &Arc<Shared>, stop: &Receiver<()>) {
+    while stop.recv_timeout(LIFE_PERIOD) == Err(RecvTimeoutError::Timeout) {
+        note_connections(shared);
+        match shared.store.complete_leaving(MOST_LEAVES, shared.clock.now()) {
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "devices whose grace is over could not be let go; it is tried again");
+            }
+        }
+    }
+    note_connections(shared);
+}
+
+fn note_connections(shared: &Shared) {
+    let devices: Vec<DeviceKey> = std::mem::take(&mut *shared.connections.lock()).into_iter().collect();
+    if devices.is_empty() {
+        return;
+    }
+    match shared.store.connected(&devices, shared.clock.now()) {
+        Ok(()) => shared.poke(),
+        Err(error) => {
+            tracing::warn!(%error, devices = devices.len(), "first connections wait to be recorded");
+            shared.connections.lock().extend(devices);
+        }
+    }
 }
 
 /// Looks after the store and forgets what has become harmless, until `stop` is closed.

@@ -15,8 +15,10 @@ mod profiles;
 mod provisioner;
 mod queue;
 pub mod registry;
+mod runner;
 mod shared;
 mod throttle;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -40,6 +42,7 @@ pub use throttle::{BucketKey, Rate, Throttle};
 use batch::{Batcher, Job};
 use hub::Post;
 use queue::Message;
+use runner::{Event, Runner};
 use shared::Shared;
 
 /// How much the engine takes on.
@@ -53,6 +56,8 @@ pub struct Settings {
     pub patience: Duration,
     /// How many unproven attempts a source may make.
     pub unproven: Rate,
+    /// How long a step belongs to the server that claimed it; a call to a neighbour never takes longer.
+    pub lease: Duration,
 }
 
 impl Default for Settings {
@@ -62,6 +67,7 @@ impl Default for Settings {
             telemetry_queue: 4096,
             patience: Duration::from_secs(10),
             unproven: Rate::default(),
+            lease: Duration::from_secs(30),
         }
     }
 }
@@ -84,6 +90,7 @@ struct Work {
     posts: SyncSender<Message<Post>>,
     writers: Vec<JoinHandle<()>>,
     keepers: Vec<(Sender<()>, JoinHandle<()>)>,
+    runner: (Sender<Event>, JoinHandle<()>),
 }
 
 impl Engine {
@@ -92,14 +99,9 @@ impl Engine {
     /// # Errors
     /// Where a thread cannot be started.
     pub fn start(store: Store, settings: Settings, ports: &Ports) -> std::io::Result<Engine> {
-        let shared = Arc::new(Shared {
-            store,
-            clock: Arc::clone(&ports.clock),
-            profiles: profiles::ProfileCache::default(),
-            throttle: Throttle::new(settings.unproven),
-            attempts: attempts::Attempts::default(),
-            metrics: metrics::Metrics::new(),
-        });
+        let (events, event_inbox) = channel();
+        let shared = Shared::new(store, Arc::clone(&ports.clock), settings.unproven, events.clone());
+        let shared = Arc::new(shared);
         let (requests, request_inbox) = sync_channel(settings.queue);
         let (posts, post_inbox) = sync_channel(settings.telemetry_queue);
         let work = Work {
@@ -110,7 +112,10 @@ impl Engine {
             keepers: vec![
                 keeper("attempts", &shared, keeper::journal_attempts)?,
                 keeper("maintenance", &shared, keeper::maintain)?,
+                keeper("lives", &shared, keeper::follow_lives)?,
+                waiting_keeper(&shared, requests.clone(), settings.patience)?,
             ],
+            runner: (events.clone(), runner(&shared, ports, settings.lease, events, event_inbox)?),
             requests: requests.clone(),
             posts: posts.clone(),
         };
@@ -123,10 +128,13 @@ impl Engine {
         })
     }
 
-    /// Tells the device path that profiles have changed.
-    pub fn profiles_changed(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let shared = Arc::clone(&self.shared);
-        Arc::new(move || shared.profiles.clear())
+    /// What the registry tells the engine of.
+    pub fn told(&self) -> registry::Told {
+        let (profiles, work) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+        registry::Told {
+            profiles_changed: Arc::new(move || profiles.profiles.clear()),
+            work_due: Arc::new(move || work.poke()),
+        }
     }
 
     /// Finishes what waits, journals the last attempts and ends the threads. Blocks; a second call does nothing.
@@ -135,7 +143,9 @@ impl Engine {
         // A thread that has ended already has nothing left to finish.
         let _ = work.requests.send(Message::Stop);
         let _ = work.posts.send(Message::Stop);
+        let _ = work.runner.0.send(Event::Stop);
         join(work.writers);
+        join(vec![work.runner.1]);
         join(work.keepers.into_iter().map(|(_, thread)| thread).collect());
     }
 }
@@ -169,6 +179,27 @@ fn batcher(
 fn telemetry_writer(shared: &Arc<Shared>, inbox: Receiver<Message<Post>>) -> std::io::Result<JoinHandle<()>> {
     let shared = Arc::clone(shared);
     spawn("telemetry", move || hub::run(&shared, &inbox))
+}
+
+fn waiting_keeper(
+    shared: &Arc<Shared>,
+    requests: SyncSender<Message<Job>>,
+    patience: Duration,
+) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped) = channel();
+    let shared = Arc::clone(shared);
+    Ok((stop, spawn("waiting", move || waiting::run(&shared, &requests, patience, &stopped))?))
+}
+
+fn runner(
+    shared: &Arc<Shared>,
+    ports: &Ports,
+    lease: Duration,
+    events: Sender<Event>,
+    inbox: Receiver<Event>,
+) -> std::io::Result<JoinHandle<()>> {
+    let runner = Runner::new(Arc::clone(shared), ports, lease, events)?;
+    spawn("steps", move || runner.run(&inbox))
 }
 
 fn keeper(

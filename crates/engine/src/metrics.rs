@@ -69,6 +69,18 @@ impl Metrics {
         self.depth.decrement(requests as f64);
     }
 
+    /// A step came to its end: done, to be tried again, or failed for good.
+    pub(crate) fn step(&self, connector: &str, result: Result<(), bool>) {
+        let outcome = match result {
+            Ok(()) => "done",
+            Err(false) => "again",
+            Err(true) => "failed",
+        };
+        // Steps are few beside requests, so a look-up for each does no harm.
+        metrics::counter!("muster_steps_total", "connector" => connector.to_owned(), "outcome" => outcome)
+            .increment(1);
+    }
+
     pub(crate) fn samples(&self, stored: usize) {
         self.samples.increment(stored as u64);
     }

@@ -76,6 +76,8 @@ pub enum Farewell {
     Disabled,
     /// It holds other credentials now.
     CredentialChanged,
+    /// It leaves.
+    Decommissioned,
 }
 
 /// What the engine is given.
@@ -87,6 +89,10 @@ pub struct Ports {
     pub entropy: Arc<dyn Fn() -> Box<dyn Entropy + Send> + Send + Sync>,
     /// The sessions of devices.
     pub sessions: Arc<dyn Sessions>,
+    /// The neighbours that devices are made known to.
+    pub connectors: Arc<[Arc<dyn Connector>]>,
+    /// Those who are asked before a device is let in.
+    pub hooks: Arc<[Arc<dyn Hook>]>,
 }
 
 impl Ports {
@@ -96,6 +102,8 @@ impl Ports {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(|| Box::<SystemEntropy>::default()),
             sessions,
+            connectors: Arc::new([]),
+            hooks: Arc::new([]),
         }
     }
 }

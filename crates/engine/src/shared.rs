@@ -1,14 +1,20 @@
 //! What the faces for devices and the threads behind them share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
+use domain::DeviceKey;
+use parking_lot::Mutex;
 use store::Store;
 
 use crate::attempts::Attempts;
 use crate::metrics::Metrics;
 use crate::ports::Clock;
 use crate::profiles::ProfileCache;
-use crate::throttle::Throttle;
+use crate::runner::Event;
+use crate::throttle::{Rate, Throttle};
+use crate::waiting::Waiting;
 
 /// One for all of them.
 pub(crate) struct Shared {
@@ -18,4 +24,33 @@ pub(crate) struct Shared {
     pub(crate) throttle: Throttle,
     pub(crate) attempts: Attempts,
     pub(crate) metrics: Metrics,
+    /// Devices whose answer waits for something.
+    pub(crate) waiting: Waiting,
+    /// Devices that have shown the credentials that were owed to them.
+    pub(crate) connections: Mutex<HashSet<DeviceKey>>,
+    /// Where the runner hears that something may be due.
+    pub(crate) runner: Sender<Event>,
+}
+
+impl Shared {
+    /// Everything empty; `runner` is where work is announced.
+    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, unproven: Rate, runner: Sender<Event>) -> Shared {
+        Shared {
+            store,
+            clock,
+            profiles: ProfileCache::default(),
+            throttle: Throttle::new(unproven),
+            attempts: Attempts::default(),
+            metrics: Metrics::new(),
+            waiting: Waiting::default(),
+            connections: Mutex::default(),
+            runner,
+        }
+    }
+
+    /// Says that a step or a question may be due.
+    pub(crate) fn poke(&self) {
+        // A runner that is gone leaves its work to the next start.
+        let _ = self.runner.send(Event::Poke);
+    }
 }

@@ -170,7 +170,7 @@ async fn open(
         let store = Store::open(options, Arc::new(kek), ports.clock.now())
             .with_context(|| format!("cannot open {place}"))?;
         let engine = Engine::start(store.clone(), settings, &ports)?;
-        let registry = Registry::new(store, ports, engine.profiles_changed());
+        let registry = Registry::new(store, ports, engine.told());
         registry.ensure_admin(&admin_secret(&layout)?)?;
         Ok((engine, registry))
     });

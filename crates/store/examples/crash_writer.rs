@@ -149,6 +149,8 @@ fn profile(store: &Store) -> (ProfileId, Version) {
             return Ok(());
         }
         let new = NewProfile {
+            joining: &domain::profile::Joining::default(),
+            grace_period_ms: 0,
             tenant: TenantId::DEFAULT,
             name: "crash",
             provision_key: "crash",

@@ -52,6 +52,8 @@ fn main() {
 fn profile(store: &Store) -> (ProfileId, Version) {
     let made: Result<_, StoreError> = store.write(|change: &mut Change<'_>| {
         let new = NewProfile {
+            joining: &domain::profile::Joining::default(),
+            grace_period_ms: 0,
             tenant: TenantId::DEFAULT,
             name: "bench",
             provision_key: "bench",

@@ -24,7 +24,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::{DeviceKey, DeviceRecord, Profile, Secret, SecretId, TenantId, Timestamp, Verifier};
+use domain::{
+    DeviceKey, DeviceRecord, Profile, ProfileId, QuestionId, Secret, SecretId, StandingQuestion, TenantId,
+    Timestamp, Verifier,
+};
 use parking_lot::{FairMutex, Mutex};
 
 use driver::postgres::Address;
@@ -32,7 +35,7 @@ use driver::{Database, Room, Sql, Synchronous};
 use record::Recorder;
 use secrets::{Keys, Kind, Place, Vault};
 use tables::journal::Pen;
-use tables::{devices, profiles, tenants};
+use tables::{devices, operations, profiles, questions, tenants};
 
 #[cfg(feature = "test-durability")]
 #[doc(hidden)]
@@ -43,8 +46,13 @@ pub use record::{Entry, Lost, Recorded};
 pub use secrets::{KeyProvider, LocalKek};
 pub use tables::devices::DeviceRow;
 pub use tables::journal;
+pub use tables::operations::{
+    Advance, Advanced, Claim, ClaimedStep, Finished, NewOperation, OperationQuery, OperationRow,
+    OperationStatus, StepFault, StepResult, StepRow,
+};
 pub use tables::operators::OperatorToken;
 pub use tables::profiles::{NewProfile, ProfileRow, SecretLimits};
+pub use tables::questions::{ClaimedQuestion, HookSaid, NewQuestion, QuestionRow, Said};
 pub use tables::tenants::Tenant;
 pub use tables::{Change, View};
 pub use telemetry::{Latest, Sample, Scope, TelemetryStore, Value};
@@ -123,6 +131,8 @@ struct Inner {
     telemetry: TelemetryStore,
     keys: Keys,
     room: Arc<Room>,
+    /// This server's name: in its journal, and on the leases it holds.
+    server: String,
     /// Where the journal's chain ends in what is committed. Held by whoever appends to it.
     head: FairMutex<journal::Head>,
     swept: Mutex<Swept>,
@@ -256,6 +266,120 @@ impl Store {
             let results = Recorder::new(sql, &mut pen, now).record_all(entries)?;
             Ok((results, pen.finish()?))
         })
+    }
+
+    /// The questions that stand for names under profiles, in the order of `keys`.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn standing_questions(
+        &self,
+        keys: &[(TenantId, ProfileId, &str)],
+    ) -> Result<Vec<Option<StandingQuestion>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.0.main.read(|sql| questions::standing(sql, keys))
+    }
+
+    /// What was said to questions, in the order of `ids`; `None` where one is gone.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn verdicts(&self, ids: &[QuestionId]) -> Result<Vec<Option<StandingQuestion>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.0.main.read(|sql| questions::verdicts(sql, ids))
+    }
+
+    /// Records questions: one transaction, synced when this returns. One that stands already is joined. `None`
+    /// where its tenant has too many that wait.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], what the database says; then none of them is recorded.
+    pub fn park(
+        &self,
+        questions: &[NewQuestion],
+        now: Timestamp,
+    ) -> Result<Vec<Option<QuestionId>>, StoreError> {
+        self.0.room.to_grow()?;
+        self.journalled(|sql, pen| questions::park(sql, pen, questions, now))
+    }
+
+    /// Records what hooks said, and claims at most `limit` questions whose hook is due, for `lease_ms`.
+    ///
+    /// # Errors
+    /// What the database says; then nothing is recorded or claimed.
+    pub fn advance_questions(
+        &self,
+        answers: &[HookSaid],
+        claim: Claim,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedQuestion>, StoreError> {
+        self.journalled(|sql, pen| {
+            questions::answer(sql, pen, answers, now)?;
+            questions::claim(sql, claim.limit, claim.lease_ms, now)
+        })
+    }
+
+    /// Records results of steps, brings their operations and devices to where they stand, and claims what is
+    /// due: one transaction, synced when this returns.
+    ///
+    /// # Errors
+    /// What the database says; then nothing is recorded or claimed.
+    pub fn advance(&self, advance: &Advance<'_>, now: Timestamp) -> Result<Advanced, StoreError> {
+        self.journalled(|sql, pen| operations::advance(sql, pen, advance, &self.0.server, now))
+    }
+
+    /// Takes up at once what a process of this server's name held when it ended.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn release_own_steps(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.0.main.write(|sql| operations::release_own(sql, &self.0.server, now))
+    }
+
+    /// Whether a step or a question can be taken up.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn is_work_due(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.0.main.read(|sql| operations::is_work_due(sql, now))
+    }
+
+    /// Where the joins of devices stand, in the order of `devices`; `None` where one's last operation is none.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn operation_statuses(
+        &self,
+        devices: &[DeviceKey],
+    ) -> Result<Vec<Option<OperationStatus>>, StoreError> {
+        if devices.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.0.main.read(|sql| operations::statuses(sql, devices))
+    }
+
+    /// Devices have shown that they hold their credentials: what was owed to them until then is settled.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn connected(&self, devices: &[DeviceKey], now: Timestamp) -> Result<(), StoreError> {
+        self.0.main.write(|sql| operations::connected(sql, devices, now))
+    }
+
+    /// Ends at most `limit` leaves whose grace is over and whose neighbours all know. Returns how many.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn complete_leaving(&self, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        let due = self.0.main.read(|sql| operations::is_leaving_due(sql, now))?;
+        if !due {
+            return Ok(0);
+        }
+        self.journalled(|sql, pen| operations::complete_leaving(sql, pen, limit, now))
     }
 
     /// The devices of these keys, of whatever tenant, in the order of `keys`.
@@ -406,6 +530,17 @@ impl Store {
         let was_short = self.0.room.is_short();
         let done = f();
         if done.is_err() && !was_short && self.0.room.is_short() { f() } else { done }
+    }
+
+    /// As [`Store::chained`], for what needs no more than the pen.
+    fn journalled<T>(
+        &self,
+        mut f: impl for<'c, 'p> FnMut(Sql<'c>, &'p mut Pen<'c>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.chained(|sql, mut pen| {
+            let value = f(sql, &mut pen)?;
+            Ok((value, pen.head()))
+        })
     }
 
     /// A transaction that appends to the journal. The chain moves on only once it is committed.

@@ -115,6 +115,7 @@ fn assemble(
         telemetry,
         keys,
         room,
+        server: server.to_owned(),
         head: FairMutex::new(head),
         swept: Mutex::default(),
         _lock: lock,

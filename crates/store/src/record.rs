@@ -5,7 +5,10 @@ mod postgres;
 use std::collections::HashMap;
 use std::collections::hash_map;
 
-use domain::{DeviceRecord, Held, Origin, ProfileId, Provision, SecretId, TenantId, Timestamp, Version};
+use domain::plan::OperationKind;
+use domain::{
+    DeviceRecord, Held, OperationId, Origin, ProfileId, Provision, SecretId, TenantId, Timestamp, Version,
+};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -13,7 +16,8 @@ use crate::StoreError;
 use crate::driver::{Sql, params};
 use crate::secrets::{Place, Unsealed};
 use crate::tables::journal::Pen;
-use crate::tables::{devices, profiles};
+use crate::tables::operations::{self, NewOperation};
+use crate::tables::{attributes, devices, profiles, questions};
 
 /// 255 characters of client id and user name, 1024 of password, four bytes each, and as much again for JSON.
 const MOST_CLEAR_BYTES: usize = 16 << 10;
@@ -32,6 +36,8 @@ pub struct Entry<'a> {
 pub struct Recorded {
     /// Its number in this server's journal.
     pub number: u64,
+    /// The operation that follows from it, where its plan has a step.
+    pub operation: Option<OperationId>,
 }
 
 /// Why a decision was not recorded. Its neighbours are not concerned.
@@ -52,6 +58,8 @@ pub enum Lost {
     UsesExhausted,
     /// The database does not take it, whatever else is recorded with it.
     Unstorable,
+    /// The answer that let it in is not there any more.
+    AnswerGone,
 }
 
 /// One transaction's worth of decisions.
@@ -89,11 +97,34 @@ impl<'a, 'p> Recorder<'a, 'p> {
     fn record(&mut self, entry: &Entry<'_>) -> Result<Result<Recorded, Lost>, StoreError> {
         let provision = entry.provision;
         let Some(profile) = self.standing_profile(provision)? else { return Ok(Err(Lost::ProfileChanged)) };
-        if let Err(lost) = self.write_and_spend(provision)? {
-            return Ok(Err(lost));
-        }
+        let operation = match self.write_whole(provision)? {
+            Ok(operation) => operation,
+            Err(lost) => return Ok(Err(lost)),
+        };
         self.pen.provision(provision, &profile, entry.origin, self.now)?;
-        Ok(Ok(Recorded { number: self.pen.head().position.number }))
+        Ok(Ok(Recorded { number: self.pen.head().position.number, operation }))
+    }
+
+    /// A record of more than one row is written as a whole or not at all.
+    fn write_whole(
+        &mut self,
+        provision: &Provision,
+    ) -> Result<Result<Option<OperationId>, Lost>, StoreError> {
+        if !has_more(provision) {
+            return Ok(self.write_and_spend(provision)?.map(|()| None));
+        }
+        self.sql.execute("SAVEPOINT whole", params![])?;
+        let written = match self.write_and_spend(provision)? {
+            Ok(()) => {
+                follow_up(self.sql, provision, self.now)?.inspect_err(|_| self.spend(provision.spends, 1))
+            }
+            Err(lost) => Err(lost),
+        };
+        if written.is_err() {
+            self.sql.execute("ROLLBACK TO whole", params![])?;
+        }
+        self.sql.execute("RELEASE whole", params![])?;
+        Ok(written)
     }
 
     /// The name of the profile, if it still is at the version that the decision read.
@@ -113,7 +144,7 @@ impl<'a, 'p> Recorder<'a, 'p> {
         if left > 0 {
             let written = self.write(provision)?;
             if written.is_ok() {
-                self.spend_one(provision.spends);
+                self.spend(provision.spends, -1);
             }
             return Ok(written);
         }
@@ -133,9 +164,10 @@ impl<'a, 'p> Recorder<'a, 'p> {
         }
     }
 
-    fn spend_one(&mut self, spends: Option<SecretId>) {
+    /// Takes a use, or gives it back.
+    fn spend(&mut self, spends: Option<SecretId>, by: i64) {
         if let Some(Some(left)) = spends.and_then(|secret| self.uses.get_mut(&secret)) {
-            *left = left.saturating_sub(1);
+            *left = left.saturating_add_signed(by);
         }
     }
 
@@ -169,6 +201,33 @@ fn why_lost(provision: &Provision, named: Option<&DeviceRecord>, holder: Option<
     holder.map_or(Lost::DeviceChanged, |holder| Lost::CredentialsTaken {
         elsewhere: holder.tenant != device.tenant,
     })
+}
+
+/// Whether a record is more than the device's own row.
+pub(crate) fn has_more(provision: &Provision) -> bool {
+    provision.answered.is_some() || !provision.plan.is_empty() || !provision.initial_attributes.is_empty()
+}
+
+/// What is written behind the device's row: the answer that let it in is used up, its attributes begin, and so
+/// does its operation.
+pub(crate) fn follow_up(
+    sql: Sql<'_>,
+    provision: &Provision,
+    now: Timestamp,
+) -> Result<Result<Option<OperationId>, Lost>, StoreError> {
+    if let Some(question) = provision.answered
+        && !questions::use_up(sql, question)?
+    {
+        return Ok(Err(Lost::AnswerGone));
+    }
+    let (tenant, device) = (provision.device.tenant, provision.device.key);
+    attributes::begin(sql, tenant, device, &provision.initial_attributes, now)?;
+    if provision.plan.is_empty() {
+        return Ok(Ok(None));
+    }
+    let (kind, deed) = (OperationKind::Join, provision.deed.word());
+    let new = NewOperation { tenant, device, kind, deed, plan: &provision.plan, grace_until: None };
+    operations::begin(sql, &new, now).map(|operation| Ok(Some(operation)))
 }
 
 /// The clear values that have to be sealed before the rows that name them, each with its place.

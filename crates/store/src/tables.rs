@@ -1,9 +1,12 @@
 //! The tables: what operators' transactions read and write, and the statements of the device path.
 
+pub(crate) mod attributes;
 pub(crate) mod devices;
 pub mod journal;
+pub(crate) mod operations;
 pub(crate) mod operators;
 pub(crate) mod profiles;
+pub(crate) mod questions;
 pub(crate) mod tenants;
 
 use std::ops::Deref;

@@ -7,7 +7,6 @@ use store::secrets::LocalKek;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::Throttle;
 use crate::ports::{Clock, Ports, SystemClock};
 use crate::registry::{NewProfile, Operator, ProfileChange, Registry, Rotation};
 use crate::throttle::Rate;
@@ -36,7 +35,7 @@ impl Bench {
         };
         let store = Store::open(options, kek, SystemClock.now()).unwrap();
         let ports = Ports::system(Arc::new(Nobody));
-        let registry = Registry::new(store.clone(), ports.clone(), Arc::new(|| ()));
+        let registry = Registry::new(store.clone(), ports.clone(), crate::registry::Told::nobody());
         let wanted = NewProfile {
             name: "pumps".to_owned(),
             reprovision,
@@ -46,14 +45,8 @@ impl Bench {
         };
         let tenant = registry.tenant(&Operator::server("test"), None).unwrap();
         registry.create_profile(&Operator::server("test"), &tenant, wanted).unwrap();
-        let shared = Arc::new(Shared {
-            store,
-            clock: Arc::new(SystemClock),
-            profiles: crate::profiles::ProfileCache::default(),
-            throttle: Throttle::new(Rate::default()),
-            attempts: crate::attempts::Attempts::default(),
-            metrics: crate::metrics::Metrics::new(),
-        });
+        let events = std::sync::mpsc::channel().0;
+        let shared = Arc::new(Shared::new(store, Arc::new(SystemClock), Rate::default(), events));
         let batcher = Batcher::new(shared, Arc::new(Nobody), (ports.entropy)(), 600_000);
         Bench { batcher, registry, _folder: folder }
     }

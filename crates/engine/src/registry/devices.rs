@@ -44,7 +44,7 @@ pub struct Device {
 pub struct DeviceQuery<'a> {
     /// Only those of this profile.
     pub profile: Option<&'a str>,
-    /// Only those in this state: `expected`, `provisioned` or `disabled`.
+    /// Only those in this state, by the word of [`DeviceState`] without what is behind `disabled`.
     pub state: Option<&'a str>,
     /// Only those behind this cursor.
     pub after: Option<&'a str>,
@@ -156,6 +156,10 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let key = self.store.write(|change: &mut Change<'_>| {
             let row = self.existing(change, tenant, name)?;
+            let begun = change.steps_of(row.record.key)?.iter().any(|step| step.record.attempts > 0);
+            if begun {
+                return Err(RegistryError::Joined { name: row.record.name });
+            }
             change.delete_device(&row.record)?;
             let detail = json!({ "name": row.record.name, "state": row.record.state.word() });
             self.journal(change, operator, &Deed::on(&row.record, "device-deleted", detail))?;
@@ -227,12 +231,30 @@ impl Registry {
         })?)
     }
 
+    /// As [`Registry::find`], else the one of that name that left last.
+    pub(super) fn find_departed(
+        &self,
+        view: &View<'_>,
+        tenant: &Tenant,
+        name: &str,
+    ) -> Result<Option<DeviceRow>, StoreError> {
+        match self.find(view, tenant, name)? {
+            Some(row) => Ok(Some(row)),
+            None => view.device_departed(tenant.id, name),
+        }
+    }
+
     fn existing(&self, view: &View<'_>, tenant: &Tenant, name: &str) -> Result<DeviceRow, RegistryError> {
         self.find(view, tenant, name)?.ok_or_else(|| RegistryError::not_found(What::Device, name))
     }
 
     /// By name, or else by public id: not every name can stand in an address.
-    fn find(&self, view: &View<'_>, tenant: &Tenant, name: &str) -> Result<Option<DeviceRow>, StoreError> {
+    pub(super) fn find(
+        &self,
+        view: &View<'_>,
+        tenant: &Tenant,
+        name: &str,
+    ) -> Result<Option<DeviceRow>, StoreError> {
         let Ok(parsed) = Name::parse(name) else { return Ok(None) };
         if let Some(row) = view.device_named(tenant.id, parsed.as_str())? {
             return Ok(Some(row));
@@ -243,7 +265,7 @@ impl Registry {
         }
     }
 
-    fn shown(
+    pub(super) fn shown(
         &self,
         view: &View<'_>,
         row: DeviceRow,
@@ -283,7 +305,7 @@ struct Filter {
     state: Option<StateFilter>,
 }
 
-type StateFilter = fn(DeviceState) -> bool;
+pub(super) type StateFilter = fn(DeviceState) -> bool;
 
 impl Filter {
     /// How many rows to read for a page of `limit`.
@@ -298,11 +320,17 @@ impl Filter {
     }
 }
 
-fn state_filter(word: &str) -> Result<StateFilter, RegistryError> {
+pub(super) fn state_filter(word: &str) -> Result<StateFilter, RegistryError> {
     match word {
         "expected" => Ok(|state| state == DeviceState::Expected),
+        "provisioning" => Ok(|state| state == DeviceState::Provisioning),
         "provisioned" => Ok(|state| state == DeviceState::Provisioned),
+        "failed" => Ok(|state| state == DeviceState::Failed),
         "disabled" => Ok(|state| matches!(state, DeviceState::Disabled { .. })),
-        _ => Err(RegistryError::invalid("state", "it is one of `expected`, `provisioned`, `disabled`.")),
+        "decommissioning" => Ok(|state| state == DeviceState::Decommissioning),
+        _ => Err(RegistryError::invalid(
+            "state",
+            "it is one of `expected`, `provisioning`, `provisioned`, `failed`, `disabled`, `decommissioning`.",
+        )),
     }
 }

@@ -14,6 +14,12 @@ pub enum What {
     Profile,
     /// A device.
     Device,
+    /// An operation.
+    Operation,
+    /// A question that waits for a person.
+    Approval,
+    /// A connector or a hook.
+    Connector,
 }
 
 impl What {
@@ -24,6 +30,9 @@ impl What {
             What::OperatorToken => "operator token",
             What::Profile => "profile",
             What::Device => "device",
+            What::Operation => "operation",
+            What::Approval => "approval",
+            What::Connector => "connector",
         }
     }
 
@@ -33,6 +42,9 @@ impl What {
             What::OperatorToken => ("operator-token-not-found", "operator-token-exists"),
             What::Profile => ("profile-not-found", "profile-exists"),
             What::Device => ("device-not-found", "device-exists"),
+            What::Operation => ("operation-not-found", "operation-exists"),
+            What::Approval => ("approval-not-found", "approval-exists"),
+            What::Connector => ("connector-not-found", "connector-exists"),
         }
     }
 
@@ -42,6 +54,9 @@ impl What {
             What::OperatorToken => "See which there are: muster operator token list.",
             What::Profile => "See which there are: muster profile list.",
             What::Device => "See which there are: muster device list.",
+            What::Operation => "See which there are: muster operation list.",
+            What::Approval => "See which there are: muster approval list --all.",
+            What::Connector => "See which there are: muster connector list.",
         }
     }
 }
@@ -82,6 +97,38 @@ pub enum RegistryError {
         /// The profile it belongs to.
         profile: String,
     },
+    /// No step of the operation has failed for good, or its device does not wait for it.
+    #[error("Operation {operation} has not stopped before its device was answered.")]
+    NotStopped {
+        /// The operation.
+        operation: u64,
+    },
+    /// There is no such step that could be written off now.
+    #[error("Step {step} of operation {operation} is not open: it is over, running now, or not there.")]
+    StepNotOpen {
+        /// The operation.
+        operation: u64,
+        /// The step.
+        step: u32,
+    },
+    /// The device is on its way out, or gone.
+    #[error("The device `{name}` is being decommissioned already.")]
+    Leaving {
+        /// The device.
+        name: String,
+    },
+    /// The device is not on its way out.
+    #[error("The device `{name}` is not being decommissioned.")]
+    NotLeaving {
+        /// The device.
+        name: String,
+    },
+    /// Neighbours know the device.
+    #[error("The device `{name}` is known to neighbours, who have to be told that it leaves.")]
+    Joined {
+        /// The device.
+        name: String,
+    },
     /// A value that breaks the rules.
     #[error("`{field}` cannot be used: {detail}")]
     Invalid {
@@ -107,6 +154,11 @@ impl RegistryError {
             RegistryError::ProvisionKeyInUse => "provision-key-in-use",
             RegistryError::VersionChanged { .. } => "version-changed",
             RegistryError::OtherProfile { .. } => Refusal::DeviceOfOtherProfile.code(),
+            RegistryError::NotStopped { .. } => "operation-not-stopped",
+            RegistryError::StepNotOpen { .. } => "step-not-open",
+            RegistryError::Leaving { .. } => Refusal::DeviceLeaving.code(),
+            RegistryError::NotLeaving { .. } => "device-not-leaving",
+            RegistryError::Joined { .. } => "device-joined",
             RegistryError::Invalid { .. } => "value-invalid",
             RegistryError::Forbidden => "right-missing",
             RegistryError::Store(error) => error.refusal().code(),
@@ -125,6 +177,12 @@ impl RegistryError {
                 "Look at it again (muster profile show) and repeat the change."
             }
             RegistryError::OtherProfile { .. } => "Delete the device and add it under the other profile.",
+            RegistryError::NotStopped { .. } | RegistryError::StepNotOpen { .. } => {
+                "Look at its steps: muster operation show NUMBER."
+            }
+            RegistryError::Leaving { .. } => "See how far it is: muster device timeline NAME.",
+            RegistryError::NotLeaving { .. } => "Look at its state: muster device show NAME.",
+            RegistryError::Joined { .. } => "Let it leave: muster device decommission NAME --grace 0s.",
             RegistryError::Invalid { .. } => "Correct the value and try again.",
             RegistryError::Forbidden => "Use a token for the whole server: muster operator token create.",
             RegistryError::Store(error) => error.refusal().hint(),

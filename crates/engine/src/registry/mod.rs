@@ -3,14 +3,17 @@
 //! Every function blocks for as long as the store takes; asynchronous callers hand them to a thread that
 //! may block. A change and its journal entry are one transaction.
 
+mod approvals;
 mod devices;
 mod error;
 mod explain;
 mod import;
 mod journal;
+mod leaving;
+mod operations;
 mod operators;
 mod profiles;
-mod public_id;
+pub(crate) mod public_id;
 mod tenants;
 
 use std::net::IpAddr;
@@ -19,11 +22,14 @@ use std::sync::Arc;
 use domain::{Entropy, Secret, TenantId, Timestamp};
 use store::Store;
 
+pub use approvals::Approval;
 pub use devices::{Device, DevicePage, DeviceQuery, MOST_PER_PAGE};
 pub use error::{RegistryError, What};
 pub use explain::{ExplainedCheck, Explanation, Supposed};
 pub use import::{Imported, NewDevice};
 pub use journal::{Attempt, AttemptOutcome, AttemptPage, AttemptQuery};
+pub use leaving::{Departure, Left, MOST_TOGETHER, Selector};
+pub use operations::{Neighbour, Operation, OperationsWanted};
 pub use operators::{AuthenticationRefusal, NewOperatorToken, OperatorToken};
 pub use profiles::{Limits, LimitsChange, NewProfile, ProfileChange, ProfileView, Rotation, SecretView, To};
 pub use store::Tenant;
@@ -54,12 +60,29 @@ pub enum Right {
     Tenant(TenantId),
 }
 
+/// Whom the registry tells of a change, once it is recorded.
+#[derive(Clone)]
+pub struct Told {
+    /// A profile is not what it was: nothing goes on with an older one.
+    pub profiles_changed: Arc<dyn Fn() + Send + Sync>,
+    /// A step may be due.
+    pub work_due: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Told {
+    /// Nobody listens.
+    pub fn nobody() -> Told {
+        Told { profiles_changed: Arc::new(|| ()), work_due: Arc::new(|| ()) }
+    }
+}
+
 /// The registry, as operators see it. A clone is the same registry.
 #[derive(Clone)]
 pub struct Registry {
     store: Store,
     ports: Ports,
     profiles_changed: Arc<dyn Fn() + Send + Sync>,
+    work_due: Arc<dyn Fn() + Send + Sync>,
     failures: Arc<Throttle>,
 }
 
@@ -86,11 +109,11 @@ impl Operator {
 // === impl Registry ===
 
 impl Registry {
-    /// A registry over `store`. `profiles_changed` is called after a change to a profile is recorded, so
-    /// that nothing goes on with an older one.
-    pub fn new(store: Store, ports: Ports, profiles_changed: Arc<dyn Fn() + Send + Sync>) -> Registry {
+    /// A registry over `store`. `told` is called after changes that the engine has to hear of.
+    pub fn new(store: Store, ports: Ports, told: Told) -> Registry {
         let failures = Arc::new(Throttle::new(OPERATOR_FAILURES));
-        Registry { store, ports, profiles_changed, failures }
+        let Told { profiles_changed, work_due } = told;
+        Registry { store, ports, profiles_changed, work_due, failures }
     }
 
     /// The moment it is now, by the clock that stamps the journal.

@@ -6,7 +6,10 @@
 //! valid each counts its own uses.
 
 use domain::name::{Name, random_text};
-use domain::profile::{DEFAULT_REDELIVERY_WINDOW_MS, NamePattern, PreProvisionedCredentials};
+use domain::plan::StepRule;
+use domain::profile::{
+    DEFAULT_GRACE_PERIOD_MS, DEFAULT_REDELIVERY_WINDOW_MS, Joining, NamePattern, PreProvisionedCredentials,
+};
 use domain::{CredentialKeys, GroupSecret, Profile, Reprovision, Secret, Strategy, Timestamp};
 use ipnet::IpNet;
 use serde_json::json;
@@ -23,6 +26,11 @@ const MOST_KEY_CHARS: usize = 255;
 const LONGEST_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// The most networks of a group secret: a list that every request walks.
 const MOST_NETWORKS: usize = 1000;
+/// The most steps of a profile.
+const MOST_STEPS: usize = 16;
+/// The most initial attributes, and their size as JSON.
+const MOST_ATTRIBUTES: usize = 256;
+const MOST_ATTRIBUTE_BYTES: usize = 64 << 10;
 
 /// What a new profile is to be.
 #[derive(Clone, Debug)]
@@ -37,6 +45,10 @@ pub struct NewProfile {
     pub redelivery_window_ms: u64,
     /// Whether an expected device may bring credentials of its own.
     pub pre_provisioned_credentials: PreProvisionedCredentials,
+    /// What joining takes beside the proof.
+    pub joining: Joining,
+    /// The grace period of leaving in milliseconds.
+    pub grace_period_ms: u64,
     /// The provision key; the server makes one where it is absent.
     pub provision_key: Option<String>,
     /// The group secret; the server makes one where it is absent.
@@ -105,6 +117,16 @@ pub struct ProfileChange {
     pub redelivery_window_ms: Option<u64>,
     /// Whether an expected device may bring credentials of its own.
     pub pre_provisioned_credentials: Option<PreProvisionedCredentials>,
+    /// The hook that is asked before a device is let in.
+    pub hook: To<String>,
+    /// Whether a person has to approve each device.
+    pub approval: Option<bool>,
+    /// What is done outside, and when; an empty list takes all steps away.
+    pub steps: Option<Vec<StepRule>>,
+    /// The attributes that a device begins with; a JSON object.
+    pub initial_attributes: To<String>,
+    /// The grace period of leaving in milliseconds.
+    pub grace_period_ms: Option<u64>,
     /// A new group secret.
     pub rotation: Option<Rotation>,
     /// The limits of the newest group secret, which is the new one where it is rotated.
@@ -119,6 +141,8 @@ impl Default for NewProfile {
             reprovision: Reprovision::Refuse,
             redelivery_window_ms: DEFAULT_REDELIVERY_WINDOW_MS,
             pre_provisioned_credentials: PreProvisionedCredentials::Accept,
+            joining: Joining::default(),
+            grace_period_ms: DEFAULT_GRACE_PERIOD_MS,
             provision_key: None,
             provision_secret: None,
             limits: Limits::default(),
@@ -185,7 +209,9 @@ impl Registry {
             Name::parse(&wanted.name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
         let name = name.as_str();
         check_length("redelivery_window_s", wanted.redelivery_window_ms)?;
+        check_length("grace_period_s", wanted.grace_period_ms)?;
         check_networks(&wanted.limits.networks)?;
+        self.check_joining(&wanted.joining)?;
         let key = self.key_or_made(wanted.provision_key)?;
         let secret = self.secret_or_made(wanted.provision_secret)?;
         let row = store::NewProfile {
@@ -196,6 +222,8 @@ impl Registry {
             reprovision: wanted.reprovision,
             redelivery_window_ms: wanted.redelivery_window_ms,
             pre_provisioned_credentials: wanted.pre_provisioned_credentials,
+            joining: &wanted.joining,
+            grace_period_ms: wanted.grace_period_ms,
         };
         let now = self.now();
         let made = self.store.write(|change: &mut Change<'_>| {
@@ -231,6 +259,7 @@ impl Registry {
         wanted: &ProfileChange,
     ) -> Result<(Option<Secret>, ProfileView), RegistryError> {
         check_length("redelivery_window_s", wanted.redelivery_window_ms.unwrap_or_default())?;
+        check_length("grace_period_s", wanted.grace_period_ms.unwrap_or_default())?;
         if let To::Set(networks) = &wanted.limits.networks {
             check_networks(networks)?;
         }
@@ -239,7 +268,11 @@ impl Registry {
         let changed = self.store.write(|change: &mut Change<'_>| {
             let present = found(change.profile_by_name(tenant.id, name)?, name)?.profile;
             check_version(&present, wanted.version)?;
-            change.update_profile(&settled(&present, wanted))?;
+            let settled = settled(&present, wanted);
+            if settled.joining != present.joining {
+                self.check_joining(&settled.joining)?;
+            }
+            change.update_profile(&settled)?;
             self.set_secrets(change, &present, replacement.as_ref(), &wanted.limits, now)?;
             let changed = found(change.profile_by_name(tenant.id, name)?, name)?;
             self.journal(
@@ -298,6 +331,22 @@ impl Registry {
             return Ok(());
         }
         Err(RegistryError::invalid("secret", "the profile has this secret already."))
+    }
+
+    /// Whom a profile names must be there, or its devices would wait for ever.
+    fn check_joining(&self, joining: &Joining) -> Result<(), RegistryError> {
+        if joining.steps.len() > MOST_STEPS {
+            return Err(RegistryError::invalid("steps", format!("there are at most {MOST_STEPS}.")));
+        }
+        let connectors: Vec<&str> = self.ports.connectors.iter().map(|it| it.name()).collect();
+        for rule in &joining.steps {
+            check_known("steps", "connector", &rule.connector, &connectors)?;
+        }
+        if let Some(hook) = &joining.hook {
+            let hooks: Vec<&str> = self.ports.hooks.iter().map(|it| it.name()).collect();
+            check_known("hook", "hook", hook, &hooks)?;
+        }
+        joining.initial_attributes.as_deref().map_or(Ok(()), check_attributes)
     }
 
     fn key_or_made(&self, given: Option<String>) -> Result<String, RegistryError> {
@@ -376,7 +425,38 @@ fn settled(present: &Profile, wanted: &ProfileChange) -> Profile {
     profile.redelivery_window_ms = wanted.redelivery_window_ms.unwrap_or(profile.redelivery_window_ms);
     profile.pre_provisioned_credentials =
         wanted.pre_provisioned_credentials.unwrap_or(profile.pre_provisioned_credentials);
+    let joining = &mut profile.joining;
+    wanted.hook.apply(&mut joining.hook);
+    wanted.initial_attributes.apply(&mut joining.initial_attributes);
+    joining.approval = wanted.approval.unwrap_or(joining.approval);
+    if let Some(steps) = &wanted.steps {
+        joining.steps.clone_from(steps);
+    }
+    profile.grace_period_ms = wanted.grace_period_ms.unwrap_or(profile.grace_period_ms);
     profile
+}
+
+fn check_known(field: &'static str, what: &str, name: &str, known: &[&str]) -> Result<(), RegistryError> {
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let there = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+    let detail = format!("the configuration has no {what} `{name}` (there: {there}).");
+    Err(RegistryError::invalid(field, detail))
+}
+
+/// Initial attributes are a JSON object of bounded size.
+fn check_attributes(text: &str) -> Result<(), RegistryError> {
+    let parsed = serde_json::from_str::<crate::ports::Attributes>(text);
+    let fits = |object: &crate::ports::Attributes| {
+        object.len() <= MOST_ATTRIBUTES && object.keys().all(|key| !key.is_empty() && !key.contains('\0'))
+    };
+    if text.len() <= MOST_ATTRIBUTE_BYTES && !text.contains("\\u0000") && parsed.as_ref().is_ok_and(fits) {
+        return Ok(());
+    }
+    let rule =
+        format!("it is a JSON object of at most {MOST_ATTRIBUTES} members and {MOST_ATTRIBUTE_BYTES} bytes.");
+    Err(RegistryError::invalid("initial_attributes", rule))
 }
 
 fn limits_of(secret: &GroupSecret) -> Limits {
@@ -415,6 +495,10 @@ fn described(profile: &Profile) -> serde_json::Value {
         "reprovision": profile.reprovision.word(),
         "redelivery_window_ms": profile.redelivery_window_ms,
         "pre_provisioned_credentials": profile.pre_provisioned_credentials.word(),
+        "hook": profile.joining.hook,
+        "approval": profile.joining.approval,
+        "steps": profile.joining.steps.iter().map(|rule| json!([rule.connector, rule.gate.word()])).collect::<Vec<_>>(),
+        "grace_period_ms": profile.grace_period_ms,
         "secrets": profile.secrets.iter().map(|secret| secret.id.0).collect::<Vec<_>>(),
         "expires_at_ms": newest.expires_at.map(|end| end.0),
         "uses_left": newest.uses,

@@ -10,7 +10,7 @@ use domain::{CredentialKeys, DeviceKey};
 const TAG_BYTES: usize = 10;
 
 /// The public id of a device.
-pub(super) fn public_id(keys: &dyn CredentialKeys, device: DeviceKey) -> String {
+pub(crate) fn public_id(keys: &dyn CredentialKeys, device: DeviceKey) -> String {
     let tag = tag(keys, device);
     let masked = device.0 ^ mask(keys, tag);
     let number = u128::from(masked) << 80 | tag;

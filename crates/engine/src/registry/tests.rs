@@ -64,7 +64,11 @@ impl House {
         let changed = Arc::new(move || {
             counter.fetch_add(1, Ordering::SeqCst);
         });
-        let registry = Registry::new(store.clone(), ports, changed);
+        let registry = Registry::new(
+            store.clone(),
+            ports,
+            super::Told { profiles_changed: changed, ..super::Told::nobody() },
+        );
         House { registry, store, clock, closed, told, _folder: folder }
     }
 

@@ -94,7 +94,12 @@ fn registry_status(error: &RegistryError) -> StatusCode {
         RegistryError::Exists { .. }
         | RegistryError::ProvisionKeyInUse
         | RegistryError::VersionChanged { .. }
-        | RegistryError::OtherProfile { .. } => StatusCode::CONFLICT,
+        | RegistryError::OtherProfile { .. }
+        | RegistryError::NotStopped { .. }
+        | RegistryError::StepNotOpen { .. }
+        | RegistryError::Leaving { .. }
+        | RegistryError::NotLeaving { .. }
+        | RegistryError::Joined { .. } => StatusCode::CONFLICT,
         RegistryError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         RegistryError::Forbidden => StatusCode::FORBIDDEN,
         RegistryError::Store(error) => store_status(error),

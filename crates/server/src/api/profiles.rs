@@ -96,6 +96,7 @@ fn new_profile(asked: ProfileCreate) -> Result<NewProfile, RegistryError> {
         provision_key: asked.provision_key,
         provision_secret: asked.provision_secret.as_ref().map(shapes::secret_asked),
         limits: limits(&asked.limits)?,
+        ..plain
     })
 }
 
@@ -120,6 +121,7 @@ fn profile_change(asked: ProfileSet) -> Result<ProfileChange, RegistryError> {
             overlap_ms: milliseconds(asked.overlap_s),
         }),
         limits: limits_change(asked.limits)?,
+        ..ProfileChange::default()
     })
 }
 

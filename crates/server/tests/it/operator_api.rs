@@ -75,7 +75,7 @@ impl House {
         };
         let store = Store::open(options, kek, clock.now()).unwrap();
         let ports = Ports { clock: clock.clone(), ..Ports::system(Arc::new(NoSessions)) };
-        let registry = Registry::new(store, ports, Arc::new(|| {}));
+        let registry = Registry::new(store, ports, engine::registry::Told::nobody());
         for tenant in ["acme", "zeta"] {
             furnish(&registry, tenant);
         }

@@ -28,11 +28,15 @@ struct Step {
 pub(crate) const MAIN: Schema = Schema {
     file: "main.db",
     schema: "muster",
-    sqlite: &[Step { sql: include_str!("../../migrations/main/0001_first.sql"), compatible_from: 1 }],
-    postgres: &[Step {
-        sql: include_str!("../../migrations/postgres/main/0001_first.sql"),
-        compatible_from: 1,
-    }],
+    sqlite: &[
+        Step { sql: include_str!("../../migrations/main/0001_first.sql"), compatible_from: 1 },
+        // An older server would let devices in without their steps and questions.
+        Step { sql: include_str!("../../migrations/main/0002_operations.sql"), compatible_from: 2 },
+    ],
+    postgres: &[
+        Step { sql: include_str!("../../migrations/postgres/main/0001_first.sql"), compatible_from: 1 },
+        Step { sql: include_str!("../../migrations/postgres/main/0002_operations.sql"), compatible_from: 2 },
+    ],
 };
 
 /// `secrets.db`.
@@ -112,14 +116,14 @@ mod tests {
 
     #[test]
     fn a_newer_schema_is_used_while_it_says_that_we_can() {
-        let connection = with_version(7, 1);
+        let connection = with_version(7, 2);
         MAIN.migrate(Sql::Sqlite(&connection)).unwrap();
-        assert_eq!(read_version(Sql::Sqlite(&connection)).unwrap(), (7, 1));
+        assert_eq!(read_version(Sql::Sqlite(&connection)).unwrap(), (7, 2));
     }
 
     #[test]
     fn a_schema_that_says_we_cannot_is_refused() {
         let error = MAIN.migrate(Sql::Sqlite(&with_version(7, 6))).unwrap_err();
-        assert!(matches!(error, StoreError::TooNew { compatible_from: 6, known: 1, .. }), "{error}");
+        assert!(matches!(error, StoreError::TooNew { compatible_from: 6, known: 2, .. }), "{error}");
     }
 }

@@ -139,6 +139,33 @@ impl<'a> Sql<'a> {
         }
     }
 
+    /// The moment by the database's own clock, where several servers share it; else `ours`.
+    pub(crate) fn now(self, ours: Timestamp) -> Result<Timestamp, StoreError> {
+        match self {
+            Sql::Sqlite(_) => Ok(ours),
+            Sql::Postgres(_) => {
+                let text = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+                self.one(text, params![], |row| row.time(0))
+            }
+        }
+    }
+
+    /// Ends a `SELECT` whose rows nobody else may change before this transaction ends.
+    pub(crate) fn for_update(self) -> &'static str {
+        match self {
+            Sql::Sqlite(_) => "",
+            Sql::Postgres(_) => " FOR UPDATE",
+        }
+    }
+
+    /// Ends a `SELECT` that claims rows of `table`: those that another transaction has in hand are passed over.
+    pub(crate) fn skip_locked(self, table: &str) -> String {
+        match self {
+            Sql::Sqlite(_) => String::new(),
+            Sql::Postgres(_) => format!(" FOR UPDATE OF {table} SKIP LOCKED"),
+        }
+    }
+
     /// Runs several statements without parameters, as a migration does.
     pub(crate) fn batch(self, sql: &str) -> Result<(), StoreError> {
         match self {

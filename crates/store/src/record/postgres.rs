@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use domain::{DeviceKey, DeviceRecord, ProfileId, SecretId, TenantId, Timestamp, Version};
+use domain::{DeviceKey, DeviceRecord, ProfileId, QuestionId, SecretId, TenantId, Timestamp, Version};
 
 use super::{Entry, Lost, Recorded};
 use crate::StoreError;
@@ -20,6 +20,8 @@ pub(crate) struct Batch<'a, 'e> {
     entries: &'e [Entry<'e>],
     /// Each entry's profile by name, if it still is at the version that the decision read.
     profiles: Vec<Option<String>>,
+    /// The answers that are still there for those whom they let in.
+    answers: HashSet<QuestionId>,
     /// What is left of each limited secret.
     uses: HashMap<SecretId, u64>,
 }
@@ -33,8 +35,10 @@ impl<'a, 'e> Batch<'a, 'e> {
     ) -> Result<Vec<Result<Recorded, Lost>>, StoreError> {
         let sql = Sql::Postgres(transaction);
         let profiles = standing_profiles(sql, entries)?;
-        let mut batch = Batch { transaction, entries, profiles, uses: limited(sql, entries)? };
+        let answers = answers(sql, entries)?;
+        let mut batch = Batch { transaction, entries, profiles, answers, uses: limited(sql, entries)? };
         let mut results = batch.rows()?;
+        batch.follow_up(&mut results, now)?;
         for (at, result) in results.iter_mut().enumerate() {
             if let (Ok(recorded), Some(profile)) = (&mut *result, &batch.profiles[at]) {
                 pen.provision(entries[at].provision, profile, entries[at].origin, now)?;
@@ -46,8 +50,9 @@ impl<'a, 'e> Batch<'a, 'e> {
 
     /// Writes the devices. Whoever finds no use left is undone with all the others, who are written once more.
     fn rows(&mut self) -> Result<Vec<Result<Recorded, Lost>>, StoreError> {
-        let standing: Vec<usize> =
-            (0..self.entries.len()).filter(|at| self.profiles[*at].is_some()).collect();
+        let standing: Vec<usize> = (0..self.entries.len())
+            .filter(|at| self.profiles[*at].is_some() && self.is_answered(*at))
+            .collect();
         let mut exhausted = Vec::new();
         let mut written = if self.uses.is_empty() {
             self.write(&standing)?
@@ -87,6 +92,25 @@ impl<'a, 'e> Batch<'a, 'e> {
             written.extend(devices::batch::update(self.transaction, &changed)?);
         }
         Ok(written.iter().filter_map(|key| first.get(key).copied()).collect())
+    }
+
+    /// Whether the answer that let this one in is still there, where it needed one.
+    fn is_answered(&self, at: usize) -> bool {
+        self.entries[at].provision.answered.is_none_or(|question| self.answers.contains(&question))
+    }
+
+    /// What is written behind a device's row. The answers are locked, so nobody has used them meanwhile.
+    fn follow_up(&self, results: &mut [Result<Recorded, Lost>], now: Timestamp) -> Result<(), StoreError> {
+        let sql = Sql::Postgres(self.transaction);
+        for (entry, result) in self.entries.iter().zip(results) {
+            let Ok(recorded) = result else { continue };
+            if super::has_more(entry.provision) {
+                let followed = super::follow_up(sql, entry.provision, now)?;
+                let gone = |_| StoreError::Unavailable("an answer was used twice in one batch".to_owned());
+                recorded.operation = followed.map_err(gone)?;
+            }
+        }
+        Ok(())
     }
 
     /// Of those that were written, in their order, the ones that find no use left.
@@ -129,13 +153,15 @@ impl<'a, 'e> Batch<'a, 'e> {
         written: &HashSet<usize>,
         exhausted: &[usize],
     ) -> Result<Vec<Result<Recorded, Lost>>, StoreError> {
-        let mut results = vec![Err(Lost::ProfileChanged); self.entries.len()];
+        let unasked =
+            |at: usize| if self.profiles[at].is_some() { Lost::AnswerGone } else { Lost::ProfileChanged };
+        let mut results: Vec<_> = (0..self.entries.len()).map(|at| Err(unasked(at))).collect();
         let mut lost = Vec::new();
         for at in standing.iter().copied() {
             if exhausted.contains(&at) {
                 results[at] = Err(Lost::UsesExhausted);
             } else if written.contains(&at) {
-                results[at] = Ok(Recorded { number: 0 });
+                results[at] = Ok(Recorded { number: 0, operation: None });
             } else {
                 lost.push(at);
             }
@@ -188,6 +214,19 @@ fn standing_profiles(sql: Sql<'_>, entries: &[Entry<'_>]) -> Result<Vec<Option<S
         found.get(&(device.profile, device.tenant, entry.provision.profile_version)).cloned()
     };
     Ok(entries.iter().map(standing).collect())
+}
+
+/// The answers that decisions stand on and that are still there; nobody else uses them until the end.
+fn answers(sql: Sql<'_>, entries: &[Entry<'_>]) -> Result<HashSet<QuestionId>, StoreError> {
+    let asked: HashSet<QuestionId> = entries.iter().filter_map(|entry| entry.provision.answered).collect();
+    if asked.is_empty() {
+        return Ok(asked);
+    }
+    let asked: Vec<i64> = asked.into_iter().map(|question| question.0.cast_signed()).collect();
+    let text = "SELECT question FROM questions WHERE question = ANY(?) AND verdict = 'allowed'
+                ORDER BY question FOR UPDATE";
+    let read = |row: &crate::driver::Row<'_>| Ok(QuestionId(row.unsigned(0)?));
+    Ok(sql.query(text, &[Param::array(&asked)], read)?.into_iter().collect())
 }
 
 /// What is left of each secret that is limited; nobody else takes from them until the end.

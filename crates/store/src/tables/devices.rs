@@ -4,8 +4,8 @@ pub(crate) mod batch;
 
 use domain::credentials::BasicParts;
 use domain::{
-    Credential, DeviceKey, DeviceRecord, DeviceState, Generation, Owed, ProfileId, TenantId, Verifier,
-    Version,
+    Credential, DeviceKey, DeviceRecord, DeviceState, Generation, Owed, ProfileId, TenantId, Timestamp,
+    Verifier, Version,
 };
 
 use super::{Change, View};
@@ -24,12 +24,15 @@ pub struct DeviceRow {
 }
 
 const COLUMNS: &str = "device, tenant, coalesce(name, name_key), profile, state, state_since, credential,
-    generation, version, gateway, verifier, parts, label";
+    generation, version, gateway, verifier, parts, label, owed";
 
 /// Before the 32 bytes of each part that counts: which parts those are.
 const CLIENT_ID: u8 = 1;
 const USER_NAME: u8 = 2;
 const PASSWORD: u8 = 4;
+/// Bits of the column `owed`.
+const OWED_ANSWER: i64 = 1;
+const OWED_STEPS: i64 = 2;
 
 impl View<'_> {
     /// The device of that name.
@@ -49,6 +52,18 @@ impl View<'_> {
     pub fn device_by_key(&self, tenant: TenantId, key: DeviceKey) -> Result<Option<DeviceRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND device = ?");
         self.sql.first(&sql, params![tenant, key], read_row)
+    }
+
+    /// The device of that name that has left last. Walks over what has left.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn device_departed(&self, tenant: TenantId, name: &str) -> Result<Option<DeviceRow>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace > 'gone/' AND namespace < 'gone0'
+                 AND name_key = ? ORDER BY state_since DESC LIMIT 1"
+        );
+        self.sql.first(&sql, params![tenant, name], read_row)
     }
 
     /// At most `limit` devices of a tenant by name, those behind the name `after`.
@@ -115,6 +130,13 @@ impl Change<'_> {
         Ok(self.sql.execute(sql, params![label, device, tenant])? > 0)
     }
 
+    /// What a device chose in clear is deleted from the sealed values once this is committed.
+    pub fn void_credential(&mut self, record: &DeviceRecord) {
+        if let Credential::Token(generation, _) | Credential::Basic(generation, ..) = record.credential {
+            self.voided.push(Place::of_device(record.tenant, record.key, generation));
+        }
+    }
+
     /// Deletes a device: its name is free and its credentials are void. What it chose in clear is deleted
     /// from the sealed values once this is committed. `false` where there is no such device.
     ///
@@ -123,10 +145,8 @@ impl Change<'_> {
     pub fn delete_device(&mut self, record: &DeviceRecord) -> Result<bool, StoreError> {
         let sql = "DELETE FROM devices WHERE device = ? AND tenant = ?";
         let deleted = self.sql.execute(sql, params![record.key, record.tenant])? > 0;
-        if let (true, Credential::Token(generation, _) | Credential::Basic(generation, ..)) =
-            (deleted, record.credential)
-        {
-            self.voided.push(Place::of_device(record.tenant, record.key, generation));
+        if deleted {
+            self.void_credential(record);
         }
         Ok(deleted)
     }
@@ -152,8 +172,8 @@ pub(crate) fn by_verifier(sql: Sql<'_>, verifier: &Verifier) -> Result<Option<De
 /// Inserts a device. `false` where its name, its credentials or its key are taken.
 pub(crate) fn insert(sql: Sql<'_>, record: &DeviceRecord) -> Result<bool, StoreError> {
     let text = "INSERT INTO devices (device, tenant, namespace, name_key, profile, state, state_since,
-                   credential, generation, version, gateway, verifier, parts)
-               VALUES (?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+                   credential, generation, version, gateway, verifier, parts, owed)
+               VALUES (?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
     let (verifier, parts) = (verifier(&record.credential), parts(&record.credential));
     let params = params![
         record.key,
@@ -168,6 +188,7 @@ pub(crate) fn insert(sql: Sql<'_>, record: &DeviceRecord) -> Result<bool, StoreE
         record.gateway.then_some(1_i64),
         verifier.as_ref(),
         parts.as_ref(),
+        owed(record.owed),
     ];
     let inserted = sql.execute(text, params)?;
     Ok(inserted > 0)
@@ -180,7 +201,7 @@ pub(crate) fn update(sql: Sql<'_>, record: &DeviceRecord, stands: Version) -> Re
         return batch::update_one(transaction, record, stands);
     }
     let text = "UPDATE OR IGNORE devices SET state = ?, state_since = ?, credential = ?, generation = ?,
-                   version = ?, gateway = ?, verifier = ?, parts = ?
+                   version = ?, gateway = ?, verifier = ?, parts = ?, owed = ?
                WHERE device = ? AND tenant = ? AND version = ?";
     let (verifier, parts) = (verifier(&record.credential), parts(&record.credential));
     let params = params![
@@ -192,12 +213,27 @@ pub(crate) fn update(sql: Sql<'_>, record: &DeviceRecord, stands: Version) -> Re
         record.gateway.then_some(1_i64),
         verifier.as_ref(),
         parts.as_ref(),
+        owed(record.owed),
         record.key,
         record.tenant,
         stands,
     ];
     let updated = sql.execute(text, params)?;
     Ok(updated > 0)
+}
+
+/// A device is gone: its row stays as history, and its name is free. `false` where it was taken back.
+pub(crate) fn depart(
+    sql: Sql<'_>,
+    tenant: TenantId,
+    device: DeviceKey,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let text = "UPDATE devices SET state = ?, state_since = ?, namespace = ?, version = version + 1
+                WHERE device = ? AND tenant = ? AND state = ?";
+    let (from, to) = (DeviceState::Decommissioning.word(), DeviceState::Decommissioned.word());
+    let namespace = format!("gone/{device}");
+    Ok(sql.execute(text, params![to, now, &namespace, device, tenant, from])? > 0)
 }
 
 /// The verifier of what a device chose.
@@ -223,6 +259,17 @@ pub(crate) fn names(sql: Sql<'_>, place: Place) -> Result<bool, StoreError> {
 
 fn generation(credential: &Credential) -> i64 {
     credential.generation().map_or(0, |generation| generation.0.cast_signed())
+}
+
+/// The bits of what is owed; nothing where that is nothing.
+fn owed(owed: Owed) -> Option<i64> {
+    let bits = i64::from(owed.answer) * OWED_ANSWER + i64::from(owed.steps) * OWED_STEPS;
+    Some(bits).filter(|bits| *bits != 0)
+}
+
+fn read_owed(bits: Option<i64>) -> Owed {
+    let bits = bits.unwrap_or(0);
+    Owed { answer: bits & OWED_ANSWER != 0, steps: bits & OWED_STEPS != 0 }
 }
 
 fn parts(credential: &Credential) -> Option<Vec<u8>> {
@@ -262,7 +309,7 @@ fn read_row(row: &Row<'_>) -> Result<DeviceRow, StoreError> {
             .ok_or_else(|| StoreError::corrupt("the credential of device", key))?,
         version: Version(row.unsigned(8)?),
         gateway: row.opt_int(9)?.is_some(),
-        owed: Owed::default(),
+        owed: read_owed(row.opt_int(13)?),
     };
     Ok(DeviceRow { record, label: row.opt_string(12)? })
 }

@@ -1,8 +1,10 @@
 //! Profiles and their group secrets.
 
+mod settings;
+
 use std::collections::HashMap;
 
-use domain::profile::{DEFAULT_GRACE_PERIOD_MS, Joining, NamePattern, PreProvisionedCredentials};
+use domain::profile::{Joining, NamePattern, PreProvisionedCredentials};
 use domain::{
     CredentialKeys, GroupSecret, Profile, ProfileId, Reprovision, Secret, SecretId, Strategy, TenantId,
     Timestamp, Verifier, Version,
@@ -44,6 +46,10 @@ pub struct NewProfile<'a> {
     pub redelivery_window_ms: u64,
     /// Whether an expected device may bring credentials of its own.
     pub pre_provisioned_credentials: PreProvisionedCredentials,
+    /// What joining takes beside the proof.
+    pub joining: &'a Joining,
+    /// The grace period of leaving, in milliseconds.
+    pub grace_period_ms: u64,
 }
 
 /// A group secret to be sealed, or new limits for one.
@@ -60,7 +66,7 @@ pub struct SecretLimits {
 }
 
 const COLUMNS: &str = "id, tenant, name, strategy, reprovision, redelivery_window_ms,
-    pre_provisioned_credentials, provision_key, version, created_at";
+    pre_provisioned_credentials, provision_key, version, created_at, settings";
 
 impl View<'_> {
     /// The profiles of a tenant, by name.
@@ -106,8 +112,9 @@ impl Change<'_> {
     /// What the database says, also where name or key are taken.
     pub fn create_profile(&mut self, new: &NewProfile<'_>, now: Timestamp) -> Result<ProfileId, StoreError> {
         let sql = "INSERT INTO profiles (tenant, name, strategy, reprovision, redelivery_window_ms,
-                       pre_provisioned_credentials, provision_key, version, created_at)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?) RETURNING id";
+                       pre_provisioned_credentials, provision_key, version, created_at, settings)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?) RETURNING id";
+        let settings = settings::write(new.joining, new.grace_period_ms)?;
         let params = params![
             new.tenant,
             storable(new.name, "the profile's name")?,
@@ -117,6 +124,7 @@ impl Change<'_> {
             new.pre_provisioned_credentials.word(),
             storable(new.provision_key, "the provision key")?,
             now,
+            settings.as_deref(),
         ];
         self.sql.one(sql, params, |row| row.unsigned(0).map(ProfileId))
     }
@@ -128,13 +136,15 @@ impl Change<'_> {
     /// What the database says.
     pub fn update_profile(&mut self, profile: &Profile) -> Result<bool, StoreError> {
         let sql = "UPDATE profiles SET strategy = ?, reprovision = ?, redelivery_window_ms = ?,
-                       pre_provisioned_credentials = ?, version = version + 1
+                       pre_provisioned_credentials = ?, settings = ?, version = version + 1
                    WHERE id = ? AND tenant = ? AND version = ?";
+        let settings = settings::write(&profile.joining, profile.grace_period_ms)?;
         let params = params![
             profile.strategy.word(),
             profile.reprovision.word(),
             profile.redelivery_window_ms,
             profile.pre_provisioned_credentials.word(),
+            settings.as_deref(),
             profile.id,
             profile.tenant,
             profile.version,
@@ -282,6 +292,7 @@ fn joined(networks: &[IpNet]) -> Option<String> {
 fn read(sql: Sql<'_>, row: &Row<'_>) -> Result<ProfileRow, StoreError> {
     let (id, tenant) = (ProfileId(row.unsigned(0)?), TenantId(row.unsigned(1)?));
     let (secrets, secrets_created_at) = secrets(sql, tenant, id)?.into_iter().unzip();
+    let (joining, grace_period_ms) = settings::read(row.opt_text(10)?)?;
     let profile = Profile {
         id,
         tenant,
@@ -296,8 +307,8 @@ fn read(sql: Sql<'_>, row: &Row<'_>) -> Result<ProfileRow, StoreError> {
         )?,
         provision_key: row.string(7)?,
         secrets,
-        joining: Joining::default(),
-        grace_period_ms: DEFAULT_GRACE_PERIOD_MS,
+        joining,
+        grace_period_ms,
         version: Version(row.unsigned(8)?),
     };
     Ok(ProfileRow { profile, created_at: row.time(9)?, secrets_created_at })

@@ -157,7 +157,10 @@ pub(crate) fn rotate(device: &DeviceRecord, profile: &Profile, generation: u64) 
 
 pub(crate) fn make_profile(store: &Store, tenant: TenantId, name: &str, limits: &SecretLimits) -> Profile {
     let key = format!("{name}-key");
+    let joining = domain::profile::Joining::default();
     let new = NewProfile {
+        joining: &joining,
+        grace_period_ms: 1000,
         tenant,
         name,
         provision_key: &key,

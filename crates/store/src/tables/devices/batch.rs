@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use domain::{DeviceKey, DeviceRecord, TenantId, Verifier, Version};
 
-use super::{COLUMNS, generation, parts, read_row, verifier};
+use super::{COLUMNS, generation, owed, parts, read_row, verifier};
 use crate::StoreError;
 use crate::driver::postgres::Transaction;
 use crate::driver::{Param, Row, Sql};
@@ -72,13 +72,13 @@ pub(crate) fn insert(sql: Sql<'_>, records: &[&DeviceRecord]) -> Result<HashSet<
         return Ok(HashSet::new());
     }
     let text = "INSERT INTO devices (device, tenant, namespace, name_key, profile, state, state_since,
-                    credential, generation, version, gateway, verifier, parts)
+                    credential, generation, version, gateway, verifier, parts, owed)
                 SELECT device, tenant, '', name_key, profile, state, state_since, credential, generation, version,
-                    gateway, verifier, parts
+                    gateway, verifier, parts, owed
                 FROM UNNEST(?::bigint[], ?::bigint[], ?::text[], ?::bigint[], ?::text[], ?::bigint[], ?::text[],
-                    ?::bigint[], ?::bigint[], ?::bigint[], ?::bytea[], ?::bytea[])
+                    ?::bigint[], ?::bigint[], ?::bigint[], ?::bytea[], ?::bytea[], ?::bigint[])
                     AS new (device, tenant, name_key, profile, state, state_since, credential, generation, version,
-                        gateway, verifier, parts)
+                        gateway, verifier, parts, owed)
                 ON CONFLICT DO NOTHING RETURNING device";
     // Servers that take the same names take them in the same order, so that they do not wait in a circle.
     let mut sorted = records.to_vec();
@@ -97,6 +97,7 @@ pub(crate) fn insert(sql: Sql<'_>, records: &[&DeviceRecord]) -> Result<HashSet<
         Param::array(&columns.gateway),
         Param::array(&columns.verifier),
         Param::array(&columns.parts),
+        Param::array(&columns.owed),
     ];
     Ok(sql.query(text, &params, |row| row.unsigned(0).map(DeviceKey))?.into_iter().collect())
 }
@@ -143,11 +144,11 @@ fn lock(
 fn write_over(sql: Sql<'_>, records: &[&(&DeviceRecord, Version)]) -> Result<HashSet<DeviceKey>, StoreError> {
     let text = "UPDATE devices SET state = new.state, state_since = new.state_since, credential = new.credential,
                     generation = new.generation, version = new.version, gateway = new.gateway,
-                    verifier = new.verifier, parts = new.parts
+                    verifier = new.verifier, parts = new.parts, owed = new.owed
                 FROM UNNEST(?::bigint[], ?::bigint[], ?::bigint[], ?::text[], ?::bigint[], ?::text[], ?::bigint[],
-                    ?::bigint[], ?::bigint[], ?::bytea[], ?::bytea[])
+                    ?::bigint[], ?::bigint[], ?::bytea[], ?::bytea[], ?::bigint[])
                     AS new (device, tenant, stands, state, state_since, credential, generation, version, gateway,
-                        verifier, parts)
+                        verifier, parts, owed)
                 WHERE devices.device = new.device AND devices.tenant = new.tenant AND devices.version = new.stands
                 RETURNING devices.device";
     let plain: Vec<&DeviceRecord> = records.iter().map(|(record, _)| *record).collect();
@@ -165,6 +166,7 @@ fn write_over(sql: Sql<'_>, records: &[&(&DeviceRecord, Version)]) -> Result<Has
         Param::array(&columns.gateway),
         Param::array(&columns.verifier),
         Param::array(&columns.parts),
+        Param::array(&columns.owed),
     ];
     Ok(sql.query(text, &params, |row| row.unsigned(0).map(DeviceKey))?.into_iter().collect())
 }
@@ -192,6 +194,7 @@ struct Columns<'a> {
     gateway: Vec<Option<i64>>,
     verifier: Vec<Option<Vec<u8>>>,
     parts: Vec<Option<Vec<u8>>>,
+    owed: Vec<Option<i64>>,
 }
 
 impl<'a> Columns<'a> {
@@ -216,6 +219,7 @@ impl<'a> Columns<'a> {
                 .map(|record| verifier(&record.credential).map(|verifier| verifier.0.to_vec()))
                 .collect(),
             parts: records.iter().map(|record| parts(&record.credential)).collect(),
+            owed: records.iter().map(|record| owed(record.owed)).collect(),
         })
     }
 }

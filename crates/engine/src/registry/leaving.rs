@@ -1,0 +1,221 @@
+//! How devices leave: one verb, whatever they have joined; and how they are taken back.
+
+use domain::plan::OperationKind;
+use domain::{DeviceState, ProfileId, Timestamp};
+use serde_json::json;
+use store::{Change, DeviceRow, StepRow};
+
+use super::journal::Deed;
+use super::operations::{leave, take_back};
+use super::{Device, Operator, Registry, RegistryError, Tenant, What};
+use crate::ports::Farewell;
+
+/// The most devices that one call lets leave.
+pub const MOST_TOGETHER: usize = 500;
+
+/// Which devices leave together. A part that is `None` does not narrow.
+#[derive(Clone, Debug, Default)]
+pub struct Selector {
+    /// Only those of this profile.
+    pub profile: Option<String>,
+    /// Only those in this state: `expected`, `provisioning`, `provisioned`, `failed` or `disabled`.
+    pub state: Option<String>,
+    /// Only those with this label.
+    pub label: Option<String>,
+    /// Only those whose name begins so.
+    pub name_prefix: Option<String>,
+}
+
+/// What came of one call for many devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The names of those that leave now, or would.
+    pub names: Vec<String>,
+    /// Where the next call goes on; `None` where all were looked at.
+    pub next: Option<String>,
+}
+
+/// What a device that leaves has left behind, neighbour by neighbour: the facts of the signed report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// The device.
+    pub device: Device,
+    /// Every step that was ever planned for it.
+    pub steps: Vec<StepRow>,
+    /// When its name is freed, while it can be taken back.
+    pub grace_until: Option<Timestamp>,
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Lets a device leave: its credentials are void at once, its sessions end, everyone who knows it is told,
+    /// and after the grace period its name is free. `grace_ms` in the place of the profile's.
+    ///
+    /// # Errors
+    /// `device-not-found`; `device-leaving` where it leaves already.
+    pub fn decommission_device(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        name: &str,
+        grace_ms: Option<u64>,
+    ) -> Result<Device, RegistryError> {
+        let key = self.store.write(|change: &mut Change<'_>| {
+            let row = self
+                .find(change, tenant, name)?
+                .ok_or_else(|| RegistryError::not_found(What::Device, name))?;
+            self.let_leave(change, operator, &row, grace_ms)?;
+            Ok::<_, RegistryError>(row.record.key)
+        })?;
+        self.ports.sessions.close(&[key], Farewell::Decommissioned);
+        (self.work_due)();
+        self.device(tenant, name)
+    }
+
+    /// Lets the next devices that a selector finds leave, [`MOST_TOGETHER`] at most; `after` is where the call
+    /// before ended. With `dry_run` nothing happens.
+    ///
+    /// # Errors
+    /// `profile-not-found` and `value-invalid` for a selector that names nothing; what the store says.
+    pub fn decommission_devices(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        selector: &Selector,
+        grace_ms: Option<u64>,
+        after: Option<&str>,
+        dry_run: bool,
+    ) -> Result<Left, RegistryError> {
+        let chosen = self.chosen(tenant, selector)?;
+        let (rows, next) = self.store.read(|view| {
+            let rows = view.devices_page(
+                tenant.id,
+                after.or(selector.name_prefix.as_deref().map(before)),
+                MOST_TOGETHER,
+            )?;
+            let next = rows.last().filter(|_| rows.len() == MOST_TOGETHER).map(|row| row.record.name.clone());
+            Ok((rows, next))
+        })?;
+        let past = rows.last().is_some_and(|last| chosen.is_past(&last.record.name));
+        let rows: Vec<DeviceRow> = rows.into_iter().filter(|row| chosen.takes(row)).collect();
+        let names = rows.iter().map(|row| row.record.name.clone()).collect();
+        if !dry_run && !rows.is_empty() {
+            self.let_all_leave(operator, &rows, grace_ms)?;
+        }
+        Ok(Left { names, next: next.filter(|_| !past) })
+    }
+
+    /// Takes a leaving device back while its grace lasts: it is expected, as if it had never come.
+    ///
+    /// # Errors
+    /// `device-not-found`; `device-not-leaving`.
+    pub fn restore_device(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        name: &str,
+    ) -> Result<Device, RegistryError> {
+        let now = self.now();
+        self.store.write(|change: &mut Change<'_>| {
+            let restored = take_back(change, tenant, name, now)?;
+            let detail = json!({ "name": restored.name });
+            self.journal(change, operator, &Deed::on(&restored, "device-restored", detail))
+        })?;
+        self.device(tenant, name)
+    }
+
+    /// What a device has left behind, also after it is gone.
+    ///
+    /// # Errors
+    /// `device-not-found`.
+    pub fn departure(&self, tenant: &Tenant, name: &str) -> Result<Departure, RegistryError> {
+        let found = self.store.read(|view| {
+            let Some(row) = self.find_departed(view, tenant, name)? else { return Ok(None) };
+            let key = row.record.key;
+            let steps = view.steps_of(key)?;
+            let grace_until = view.grace_of(key)?;
+            let device = self.shown(view, row, &mut std::collections::HashMap::new())?;
+            Ok(Some(Departure { device, steps, grace_until }))
+        })?;
+        found.ok_or_else(|| RegistryError::not_found(What::Device, name))
+    }
+
+    fn let_all_leave(
+        &self,
+        operator: &Operator,
+        rows: &[DeviceRow],
+        grace_ms: Option<u64>,
+    ) -> Result<(), RegistryError> {
+        self.store.write(|change: &mut Change<'_>| {
+            for row in rows {
+                // It may have moved since the page was read: what stands counts.
+                let present = change.device_by_key(row.record.tenant, row.record.key)?;
+                if let Some(present) = present.filter(|present| !present.record.state.is_leaving()) {
+                    self.let_leave(change, operator, &present, grace_ms)?;
+                }
+            }
+            Ok::<_, RegistryError>(())
+        })?;
+        let keys: Vec<_> = rows.iter().map(|row| row.record.key).collect();
+        self.ports.sessions.close(&keys, Farewell::Decommissioned);
+        (self.work_due)();
+        Ok(())
+    }
+
+    fn let_leave(
+        &self,
+        change: &mut Change<'_>,
+        operator: &Operator,
+        row: &DeviceRow,
+        grace_ms: Option<u64>,
+    ) -> Result<(), RegistryError> {
+        let (now, device) = (self.now(), &row.record);
+        let profile = change.profile_by_id(device.profile)?;
+        let grace_ms = grace_ms.unwrap_or(profile.map_or(0, |row| row.profile.grace_period_ms));
+        let until = now.plus_ms(grace_ms);
+        let operation = leave(change, device, OperationKind::Leave, Some(until), now)?;
+        let detail = json!({ "name": device.name, "operation": operation.0, "grace_until_ms": until.0 });
+        self.journal(change, operator, &Deed::on(device, "device-left", detail))
+    }
+
+    fn chosen<'a>(&self, tenant: &Tenant, selector: &'a Selector) -> Result<Chosen<'a>, RegistryError> {
+        let profile = selector.profile.as_deref().map(|name| self.profile(tenant, name)).transpose()?;
+        let state = selector.state.as_deref().map(super::devices::state_filter).transpose()?;
+        Ok(Chosen {
+            profile: profile.map(|view| view.profile.id),
+            state,
+            label: selector.label.as_deref(),
+            prefix: selector.name_prefix.as_deref().unwrap_or_default(),
+        })
+    }
+}
+
+struct Chosen<'a> {
+    profile: Option<ProfileId>,
+    state: Option<fn(DeviceState) -> bool>,
+    label: Option<&'a str>,
+    prefix: &'a str,
+}
+
+impl Chosen<'_> {
+    fn takes(&self, row: &DeviceRow) -> bool {
+        let record = &row.record;
+        !record.state.is_leaving()
+            && self.profile.is_none_or(|profile| profile == record.profile)
+            && self.state.is_none_or(|passes| passes(record.state))
+            && self.label.is_none_or(|label| row.label.as_deref() == Some(label))
+            && record.name.starts_with(self.prefix)
+    }
+
+    /// Whether all names behind this one begin otherwise.
+    fn is_past(&self, name: &str) -> bool {
+        !name.starts_with(self.prefix) && name > self.prefix
+    }
+}
+
+/// A cursor from which on all names with this prefix are found: names are read behind it.
+fn before(prefix: &str) -> &str {
+    // The prefix itself may be a name: the page begins behind the text that is one character shorter.
+    prefix.char_indices().next_back().map_or("", |(at, _)| &prefix[..at])
+}

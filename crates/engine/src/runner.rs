@@ -1,0 +1,368 @@
+//! Carries steps out and asks hooks, here or wherever the registry is shared: claims what is due under a lease,
+//! lets connectors work side by side, and records what became of it, many results in one transaction.
+//!
+//! A result that could not be recorded is kept until it can: what a neighbour has made must not be forgotten.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use domain::plan::{Action, Receipt, back_off_ms};
+use domain::{CredentialKeys, Entropy, QuestionId};
+use store::{
+    Advance, Advanced, Claim, ClaimedQuestion, ClaimedStep, Finished, HookSaid, Said, StepFault, StepResult,
+};
+use tokio::runtime::Runtime;
+
+use crate::ports::{Asked, Attributes, Connector, DeviceView, Fault, Hook, HookAnswer, Ports};
+use crate::registry::public_id;
+use crate::shared::Shared;
+
+/// How often the registry is asked for work that nobody here was told of: back-offs that are over, leases that
+/// another server has lost.
+const POLL: Duration = Duration::from_millis(200);
+/// Most steps, and most questions, that are under way at once.
+const MOST_UNDER_WAY: usize = 128;
+/// How long before the end of its lease a call is given up.
+const MARGIN: Duration = Duration::from_secs(1);
+/// How long the end of what is under way is waited for when the server stops.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// What the runner is told.
+pub(crate) enum Event {
+    /// Something may be due.
+    Poke,
+    /// A step came to its end.
+    Step(StepEnd),
+    /// A hook was asked.
+    Hook(HookEnd),
+    /// Claim no more, and end.
+    Stop,
+}
+
+pub(crate) struct StepEnd {
+    step: Box<ClaimedStep>,
+    result: Result<Option<Receipt>, Fault>,
+}
+
+pub(crate) struct HookEnd {
+    id: QuestionId,
+    fence: u64,
+    attempts: u32,
+    result: Result<HookAnswer, Fault>,
+}
+
+/// The thread that does durable work.
+pub(crate) struct Runner {
+    shared: Arc<Shared>,
+    connectors: HashMap<String, Arc<dyn Connector>>,
+    hooks: HashMap<String, Arc<dyn Hook>>,
+    entropy: Box<dyn Entropy + Send>,
+    lease: Duration,
+    runtime: Runtime,
+    events: Sender<Event>,
+    steps_under_way: usize,
+    hooks_under_way: usize,
+    finished: Vec<Finished>,
+    said: Vec<HookSaid>,
+    poked: bool,
+    stopping: bool,
+}
+
+impl Runner {
+    /// A runner with what neighbours there are.
+    ///
+    /// # Errors
+    /// Where its threads cannot be started.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        ports: &Ports,
+        lease: Duration,
+        events: Sender<Event>,
+    ) -> std::io::Result<Runner> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("steps")
+            .enable_all()
+            .build()?;
+        Ok(Runner {
+            shared,
+            connectors: ports.connectors.iter().map(|it| (it.name().to_owned(), Arc::clone(it))).collect(),
+            hooks: ports.hooks.iter().map(|it| (it.name().to_owned(), Arc::clone(it))).collect(),
+            entropy: (ports.entropy)(),
+            lease,
+            runtime,
+            events,
+            steps_under_way: 0,
+            hooks_under_way: 0,
+            finished: Vec::new(),
+            said: Vec::new(),
+            poked: true,
+            stopping: false,
+        })
+    }
+
+    /// Works until it is told to stop, then waits a while for what is under way.
+    pub(crate) fn run(mut self, inbox: &Receiver<Event>) {
+        if let Err(error) = self.shared.store.release_own_steps(self.shared.clock.now()) {
+            tracing::warn!(%error, "steps that this server held are taken up when their leases end");
+        }
+        let mut last = Instant::now();
+        let mut stopped_at = None;
+        loop {
+            self.hear(inbox);
+            if self.stopping && self.is_over(*stopped_at.get_or_insert_with(Instant::now)) {
+                return;
+            }
+            if last.elapsed() >= POLL {
+                last = Instant::now();
+                self.poked |= self.is_work_due();
+            }
+            self.turn_or_wait();
+        }
+    }
+
+    fn is_over(&self, stopped_at: Instant) -> bool {
+        let idle = self.steps_under_way + self.hooks_under_way + self.finished.len() + self.said.len() == 0;
+        idle || stopped_at.elapsed() > FAREWELL
+    }
+
+    /// Waits for one event, and takes all that are there.
+    fn hear(&mut self, inbox: &Receiver<Event>) {
+        match inbox.recv_timeout(POLL) {
+            Ok(event) => self.take(event),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.stopping = true,
+        }
+        while let Ok(event) = inbox.try_recv() {
+            self.take(event);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Poke => self.poked = true,
+            Event::Stop => self.stopping = true,
+            Event::Step(end) => {
+                self.steps_under_way -= 1;
+                self.shared
+                    .metrics
+                    .step(&end.step.connector, end.result.as_ref().map(drop).map_err(|it| it.permanent));
+                let finished = finished(end, &mut *self.entropy);
+                self.finished.push(finished);
+            }
+            Event::Hook(end) => {
+                self.hooks_under_way -= 1;
+                let said = said(end, &mut *self.entropy);
+                self.said.push(said);
+            }
+        }
+    }
+
+    fn is_work_due(&self) -> bool {
+        self.shared.store.is_work_due(self.shared.clock.now()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "whether steps are due could not be looked up; it is tried again");
+            false
+        })
+    }
+
+    /// A panic or an error costs time, not a result.
+    fn turn_or_wait(&mut self) {
+        if catch_unwind(AssertUnwindSafe(|| self.turn())).is_err() {
+            tracing::error!("a turn of the steps failed; it is tried again");
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn turn(&mut self) {
+        let wanted = std::mem::take(&mut self.poked) && !self.stopping;
+        if wanted || !self.finished.is_empty() {
+            self.turn_steps();
+        }
+        if wanted || !self.said.is_empty() {
+            self.turn_questions();
+        }
+    }
+
+    fn turn_steps(&mut self) {
+        let finished = std::mem::take(&mut self.finished);
+        let claim = self.claim(self.steps_under_way);
+        match self.shared.store.advance(&Advance { finished: &finished, claim }, self.shared.clock.now()) {
+            Ok(advanced) => self.advanced(advanced, claim),
+            Err(error) => {
+                tracing::warn!(%error, results = finished.len(), "results of steps wait to be recorded");
+                self.finished = finished;
+                std::thread::sleep(POLL);
+            }
+        }
+    }
+
+    fn advanced(&mut self, advanced: Advanced, claim: Claim) {
+        for key in &advanced.refused {
+            tracing::warn!(step = %key, "a step's result came after its lease was lost; its receipt is refused");
+        }
+        self.shared.waiting.settle(&self.shared, &advanced.statuses);
+        // Where all that was asked for was there, there may be more.
+        self.poked |= claim.limit > 0 && advanced.claimed.len() == claim.limit;
+        // What has moved may have made other steps due.
+        self.poked |=
+            !advanced.statuses.is_empty() && advanced.claimed.is_empty() && self.steps_under_way == 0;
+        for step in advanced.claimed {
+            self.begin_step(step);
+        }
+    }
+
+    fn turn_questions(&mut self) {
+        let said = std::mem::take(&mut self.said);
+        let claim = self.claim(self.hooks_under_way);
+        match self.shared.store.advance_questions(&said, claim, self.shared.clock.now()) {
+            Ok(claimed) => {
+                self.poked |= claim.limit > 0 && claimed.len() == claim.limit;
+                claimed.into_iter().for_each(|question| self.ask(question));
+            }
+            Err(error) => {
+                tracing::warn!(%error, answers = said.len(), "answers of hooks wait to be recorded");
+                self.said = said;
+                std::thread::sleep(POLL);
+            }
+        }
+    }
+
+    fn claim(&self, under_way: usize) -> Claim {
+        let limit = if self.stopping { 0 } else { MOST_UNDER_WAY.saturating_sub(under_way) };
+        Claim { limit, lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX) }
+    }
+
+    fn begin_step(&mut self, step: ClaimedStep) {
+        self.steps_under_way += 1;
+        let connector = self.connectors.get(&step.connector).cloned();
+        let view = device_view(&step, self.shared.store.keys());
+        let (limit, events) = (self.lease.saturating_sub(MARGIN), self.events.clone());
+        let work = async move {
+            let result = match (view, connector) {
+                (Err(fault), _) => Err(fault),
+                (Ok(_), None) => Err(unknown_connector(&step.connector)),
+                (Ok(view), Some(connector)) => carry_out(&*connector, &step, &view, limit).await,
+            };
+            (step, result)
+        };
+        self.runtime.spawn(async move {
+            let (step, result) = work.await;
+            // The runner is gone: the lease will end by itself.
+            let _ = events.send(Event::Step(StepEnd { step: Box::new(step), result }));
+        });
+    }
+
+    fn ask(&mut self, question: ClaimedQuestion) {
+        self.hooks_under_way += 1;
+        let hook = question.row.hook.as_ref().and_then(|name| self.hooks.get(name)).cloned();
+        let (limit, events) = (self.lease.saturating_sub(MARGIN), self.events.clone());
+        self.runtime.spawn(async move {
+            let result = match hook {
+                None => Err(unknown_connector(question.row.hook.as_deref().unwrap_or_default())),
+                Some(hook) => ask(&*hook, &question, limit).await,
+            };
+            let (id, fence, attempts) = (question.row.standing.id, question.fence, question.row.attempts);
+            let _ = events.send(Event::Hook(HookEnd { id, fence, attempts, result }));
+        });
+    }
+}
+
+/// One call to a neighbour, which never takes longer than the lease.
+async fn carry_out(
+    connector: &dyn Connector,
+    step: &ClaimedStep,
+    view: &DeviceView,
+    limit: Duration,
+) -> Result<Option<Receipt>, Fault> {
+    let work = async {
+        match step.action {
+            Action::Ensure => connector.ensure(view, &step.key).await.map(|ensured| Some(ensured.receipt)),
+            Action::Retire => connector.retire(view, &step.key, step.receipt.as_ref()).await.map(|()| None),
+        }
+    };
+    in_time(limit, work).await
+}
+
+async fn ask(hook: &dyn Hook, question: &ClaimedQuestion, limit: Duration) -> Result<HookAnswer, Fault> {
+    let row = &question.row;
+    let unreadable = |_| Fault::permanent("question-unreadable", "the source of the question cannot be read");
+    let asked = Asked {
+        tenant: question.tenant.clone(),
+        profile: question.profile.clone(),
+        registration_id: Some(row.name.clone()),
+        source: row.source.parse().map_err(unreadable)?,
+        wire: domain::Wire::ALL
+            .iter()
+            .map(|wire| wire.name())
+            .find(|name| *name == row.wire)
+            .unwrap_or("unknown"),
+        gateway: row.gateway,
+    };
+    let key = domain::StepKey { operation: domain::OperationId(row.standing.id.0), index: 0 };
+    in_time(limit, hook.ask(&asked, &key)).await
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let slow = |_| Fault::temporary("lease-ended", "there was no answer before the step's lease ended");
+    tokio::time::timeout(limit, work).await.map_err(slow)?
+}
+
+fn unknown_connector(name: &str) -> Fault {
+    let message = format!(
+        "`{name}` is not in this server's configuration; add it to [connectors] or [hooks], or write the step off"
+    );
+    Fault::temporary("connector-unknown", message)
+}
+
+/// What a neighbour is told of a device.
+pub(crate) fn device_view(step: &ClaimedStep, keys: &dyn CredentialKeys) -> Result<DeviceView, Fault> {
+    let unreadable = |_| Fault::permanent("attributes-unreadable", "the device's attributes cannot be read");
+    let attribute = |(key, value): &(String, String)| Ok((key.clone(), serde_json::from_str(value)?));
+    let attributes: serde_json::Result<Attributes> = step.attributes.iter().map(attribute).collect();
+    Ok(DeviceView {
+        id: public_id::public_id(keys, step.device.key),
+        name: step.device.name.clone(),
+        tenant: step.tenant.clone(),
+        profile: step.profile.clone(),
+        label: step.label.clone(),
+        gateway: step.device.gateway,
+        state: step.device.state,
+        attributes: attributes.map_err(unreadable)?,
+    })
+}
+
+pub(crate) fn finished(end: StepEnd, entropy: &mut dyn Entropy) -> Finished {
+    let result = match end.result {
+        Ok(receipt) => StepResult::Done(receipt),
+        Err(fault) => StepResult::Fault(step_fault(fault, end.step.attempts, entropy)),
+    };
+    Finished { key: end.step.key, fence: end.step.fence, result }
+}
+
+fn said(end: HookEnd, entropy: &mut dyn Entropy) -> HookSaid {
+    let said = match end.result {
+        Ok(HookAnswer::Allow { attributes }) => {
+            Said::Allow(attributes.map(|attributes| serde_json::Value::Object(attributes).to_string()))
+        }
+        Ok(HookAnswer::Deny { reason }) => Said::Deny(reason),
+        Err(fault) => Said::Nothing(step_fault(fault, end.attempts, entropy)),
+    };
+    HookSaid { id: end.id, fence: end.fence, said }
+}
+
+/// A fault with the moment of the next try: never before the neighbour wishes it.
+pub(crate) fn step_fault(fault: Fault, attempts: u32, entropy: &mut dyn Entropy) -> StepFault {
+    let asked = fault.retry_after.map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    StepFault {
+        permanent: fault.permanent,
+        code: fault.code.to_owned(),
+        message: fault.message,
+        again_in_ms: back_off_ms(attempts, entropy.next_u64()).max(asked.min(LONGEST_ASKED_MS)),
+    }
+}
+
+/// The longest that a neighbour may put us off at once, in milliseconds: an hour.
+const LONGEST_ASKED_MS: u64 = 60 * 60 * 1000;

@@ -1,0 +1,121 @@
+//! The first write of an operation: in the transaction that changes its device.
+
+use domain::plan::{self, OperationKind, Phase, PlannedStep, Progress, StepState};
+use domain::{DeviceKey, OperationId, TenantId, Timestamp};
+
+use super::receipt_columns;
+use crate::StoreError;
+use crate::driver::{Sql, params};
+use crate::error::storable;
+
+/// An operation to be begun.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOperation<'a> {
+    /// The tenant of the device.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceKey,
+    /// What it is for.
+    pub kind: OperationKind,
+    /// Of a join: what it does to the device; else empty.
+    pub deed: &'a str,
+    /// Its steps.
+    pub plan: &'a [PlannedStep],
+    /// Of a leave: when the name is freed.
+    pub grace_until: Option<Timestamp>,
+}
+
+/// Begins an operation, and absorbs what older ones of the device have not begun. Its number is taken after the
+/// device's row was written, so that of two operations of one device the later has the larger number.
+pub(crate) fn begin(sql: Sql<'_>, new: &NewOperation<'_>, now: Timestamp) -> Result<OperationId, StoreError> {
+    absorb(sql, new.device, now)?;
+    let id = next_number(sql)?;
+    let mut progress: Vec<Progress> =
+        new.plan.iter().map(|step| Progress { gate: step.gate, state: StepState::Waiting }).collect();
+    for at in plan::released(&progress, false) {
+        progress[at].state = StepState::Due;
+    }
+    insert(sql, id, new, plan::phase(&progress), now)?;
+    for (at, (step, progress)) in new.plan.iter().zip(&progress).enumerate() {
+        insert_step(sql, id, at, new, step, progress.state, now)?;
+    }
+    Ok(id)
+}
+
+/// A running step is absorbed once its result is there, or its lease is over.
+fn absorb(sql: Sql<'_>, device: DeviceKey, now: Timestamp) -> Result<(), StoreError> {
+    let open = "UPDATE steps SET state = 'absorbed', changed_at = ?
+                WHERE device = ? AND state IN ('waiting', 'due', 'failed')";
+    sql.execute(open, params![now, device])?;
+    sql.execute("UPDATE steps SET absorbed = 1 WHERE device = ? AND state = 'running'", params![device])?;
+    let older = "UPDATE operations SET phase = 'done', ended_at = ?, grace_until = NULL
+                 WHERE device = ? AND (phase <> 'done' OR grace_until IS NOT NULL)";
+    sql.execute(older, params![now, device])?;
+    Ok(())
+}
+
+fn next_number(sql: Sql<'_>) -> Result<OperationId, StoreError> {
+    let text = "UPDATE counters SET next = next + 1 WHERE name = 'operation' RETURNING next - 1";
+    Ok(OperationId(sql.one(text, params![], |row| row.unsigned(0))?))
+}
+
+fn insert(
+    sql: Sql<'_>,
+    id: OperationId,
+    new: &NewOperation<'_>,
+    phase: Phase,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let text = "INSERT INTO operations (operation, tenant, device, kind, deed, phase, began_at, ended_at,
+                    grace_until)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let ended = (phase == Phase::Done).then_some(now);
+    sql.execute(
+        text,
+        params![
+            id,
+            new.tenant,
+            new.device,
+            new.kind.word(),
+            new.deed,
+            phase.word(),
+            now,
+            ended,
+            new.grace_until
+        ],
+    )?;
+    Ok(())
+}
+
+fn insert_step(
+    sql: Sql<'_>,
+    id: OperationId,
+    at: usize,
+    new: &NewOperation<'_>,
+    step: &PlannedStep,
+    state: StepState,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let text = "INSERT INTO steps (operation, step, tenant, device, action, connector, gate, state, attempts,
+                    due_at, lease_until, fence, external_id, receipt, changed_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, ?, ?, ?)";
+    let (external_id, receipt) = receipt_columns(step.receipt.as_ref())?;
+    sql.execute(
+        text,
+        params![
+            id,
+            at as u64,
+            new.tenant,
+            new.device,
+            step.action.word(),
+            storable(&step.connector, "the name of a connector")?,
+            step.gate.word(),
+            state.word(),
+            now,
+            external_id,
+            receipt,
+            now,
+        ],
+    )?;
+    Ok(())
+}
