@@ -18,7 +18,7 @@ use crate::layout::{Layout, make_private, say_private};
 use crate::listeners::tls::Certificate;
 use crate::listeners::{self, Limit, Stop, Stopper};
 use crate::protocols::{Faces, Protocols, thingsboard};
-use crate::{api, key_providers, metrics, probes};
+use crate::{api, connectors, hooks, key_providers, metrics, probes};
 
 /// How often figures that summarise others are brought up to date.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -152,13 +152,22 @@ async fn open(
         per_second: config.provisioning.unproven_per_second,
         burst: config.provisioning.unproven_burst,
     };
-    let settings = engine::Settings { unproven, ..engine::Settings::default() };
+    let settings = engine::Settings {
+        unproven,
+        patience: config::seconds(config.provisioning.patience_s),
+        lease: config::seconds(config.operations.lease_s),
+        ..engine::Settings::default()
+    };
+    let ports = Ports {
+        connectors: connectors::connectors(config)?.into(),
+        hooks: hooks::hooks(config)?.into(),
+        ..Ports::system(Arc::clone(sessions) as Arc<dyn engine::Sessions>)
+    };
     let options = store::Options {
         dir: layout.db.clone(),
         server: config.name.clone(),
         backend: config.database.backend(),
     };
-    let ports = Ports::system(Arc::clone(sessions) as Arc<dyn engine::Sessions>);
     let layout = layout.clone();
     let opened = tokio::task::spawn_blocking(move || {
         layout.make()?;

@@ -101,12 +101,12 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     parts
         .flat_map(|(section, (name, endpoint))| {
             let place = move |(key, told)| (format!("{section}.{name}.{key}"), told);
-            problems_of(endpoint).into_iter().map(place)
+            problems_of(endpoint, config.operations.lease_s).into_iter().map(place)
         })
         .collect()
 }
 
-fn problems_of(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
+fn problems_of(endpoint: &Endpoint, lease_s: u32) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let ranges = [
         ("timeout_s", endpoint.timeout_s, 1, 60),
@@ -117,6 +117,9 @@ fn problems_of(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
         if !(least..=most).contains(&value) {
             found.push((key, format!("{value} is not between {least} and {most}")));
         }
+    }
+    if endpoint.timeout_s >= lease_s {
+        found.push(("timeout_s", format!("a call must end before operations.lease_s ({lease_s}) does")));
     }
     if endpoint.url.is_empty() {
         found.push(("url", "it is needed".to_owned()));

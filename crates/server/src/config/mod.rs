@@ -48,6 +48,8 @@ pub struct Config {
     /// Those who are asked before a decision, by name.
     #[serde(default)]
     pub hooks: BTreeMap<String, Endpoint>,
+    /// How durable work is done.
+    pub operations: Operations,
     /// How the server ends.
     pub stop: Stop,
     /// The log.
@@ -154,6 +156,16 @@ pub struct Provisioning {
     pub unproven_per_second: u32,
     /// Unproven attempts of a source at once.
     pub unproven_burst: u32,
+    /// How long a device waits for its answer, in seconds.
+    pub patience_s: u32,
+}
+
+/// Section `[operations]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operations {
+    /// How long a step belongs to the server that claimed it, in seconds.
+    pub lease_s: u32,
 }
 
 /// Section `[stop]`.
