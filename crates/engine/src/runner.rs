@@ -206,9 +206,6 @@ impl Runner {
         self.shared.waiting.settle(&self.shared, &advanced.statuses);
         // Where all that was asked for was there, there may be more.
         self.poked |= claim.limit > 0 && advanced.claimed.len() == claim.limit;
-        // What has moved may have made other steps due.
-        self.poked |=
-            !advanced.statuses.is_empty() && advanced.claimed.is_empty() && self.steps_under_way == 0;
         for step in advanced.claimed {
             self.begin_step(step);
         }

@@ -187,12 +187,8 @@ impl Change<'_> {
     ///
     /// # Errors
     /// What the database says.
-    pub fn settle_operation(
-        &mut self,
-        id: OperationId,
-        now: Timestamp,
-    ) -> Result<OperationStatus, StoreError> {
-        advance::settle(self.sql, id, now)
+    pub fn settle_operation(&mut self, id: OperationId, now: Timestamp) -> Result<(), StoreError> {
+        advance::settle(self.sql, id, now).map(drop)
     }
 
     /// Ends the grace period of a device's leave: it was taken back.

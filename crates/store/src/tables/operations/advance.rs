@@ -115,7 +115,7 @@ pub(crate) fn advance(
     let mut advanced = Advanced::default();
     for finished in advance.finished {
         if finish(sql, pen, finished, now)? {
-            advanced.statuses.push(settle(sql, finished.key.operation, now)?);
+            advanced.statuses.extend(settle(sql, finished.key.operation, now)?);
         } else {
             advanced.refused.push(finished.key);
         }
@@ -303,14 +303,20 @@ fn retire_stray(
 // === operations ===
 
 /// Brings an operation and its device to where its steps stand: what may begin is due, and the device has moved.
-pub(super) fn settle(sql: Sql<'_>, id: OperationId, now: Timestamp) -> Result<OperationStatus, StoreError> {
-    let mut progress = progress(&steps(sql, id)?);
+/// Says where a join stands that its device may wait for.
+pub(super) fn settle(
+    sql: Sql<'_>,
+    id: OperationId,
+    now: Timestamp,
+) -> Result<Option<OperationStatus>, StoreError> {
     let Some((phase, kind, tenant, device)) = standing(sql, id)? else {
         return Err(StoreError::corrupt("steps of no operation", id));
     };
+    // A newer operation has taken the place of one that is done: only its receipts still come in.
     if phase == plan::Phase::Done.word() {
-        return Ok(OperationStatus::of(id, device, &progress));
+        return Ok(None);
     }
+    let mut progress = progress(&steps(sql, id)?);
     for at in plan::released(&progress, false) {
         progress[at].state = StepState::Due;
         let text =
@@ -323,10 +329,11 @@ pub(super) fn settle(sql: Sql<'_>, id: OperationId, now: Timestamp) -> Result<Op
         let text = "UPDATE operations SET phase = ?, ended_at = ? WHERE operation = ?";
         sql.execute(text, params![status.phase.word(), ended, id])?;
     }
-    if kind == plan::OperationKind::Join.word() {
-        move_device(sql, tenant, device, now, |state| plan::device_state(&progress, state))?;
+    if kind != plan::OperationKind::Join.word() {
+        return Ok(None);
     }
-    Ok(status)
+    move_device(sql, tenant, device, now, |state| plan::device_state(&progress, state))?;
+    Ok(Some(status))
 }
 
 fn standing(

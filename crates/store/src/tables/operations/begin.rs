@@ -1,6 +1,6 @@
 //! The first write of an operation: in the transaction that changes its device.
 
-use domain::plan::{self, OperationKind, Phase, PlannedStep, Progress, StepState};
+use domain::plan::{self, Action, OperationKind, Phase, PlannedStep, Progress, StepState};
 use domain::{DeviceKey, OperationId, TenantId, Timestamp};
 
 use super::receipt_columns;
@@ -25,10 +25,10 @@ pub struct NewOperation<'a> {
     pub grace_until: Option<Timestamp>,
 }
 
-/// Begins an operation, and absorbs what older ones of the device have not begun. Its number is taken after the
+/// Begins an operation, and absorbs what older ones of the device have not done. Its number is taken after the
 /// device's row was written, so that of two operations of one device the later has the larger number.
 pub(crate) fn begin(sql: Sql<'_>, new: &NewOperation<'_>, now: Timestamp) -> Result<OperationId, StoreError> {
-    absorb(sql, new.device, now)?;
+    absorb(sql, new, now)?;
     let id = next_number(sql)?;
     let mut progress: Vec<Progress> =
         new.plan.iter().map(|step| Progress { gate: step.gate, state: StepState::Waiting }).collect();
@@ -42,15 +42,31 @@ pub(crate) fn begin(sql: Sql<'_>, new: &NewOperation<'_>, now: Timestamp) -> Res
     Ok(id)
 }
 
-/// A running step is absorbed once its result is there, or its lease is over.
-fn absorb(sql: Sql<'_>, device: DeviceKey, now: Timestamp) -> Result<(), StoreError> {
-    let open = "UPDATE steps SET state = 'absorbed', changed_at = ?
-                WHERE device = ? AND state IN ('waiting', 'due', 'failed')";
-    sql.execute(open, params![now, device])?;
-    sql.execute("UPDATE steps SET absorbed = 1 WHERE device = ? AND state = 'running'", params![device])?;
-    let older = "UPDATE operations SET phase = 'done', ended_at = ?, grace_until = NULL
-                 WHERE device = ? AND (phase <> 'done' OR grace_until IS NOT NULL)";
-    sql.execute(older, params![now, device])?;
+/// What older operations have still to make is not made any more; what they have to undo is undone all the same,
+/// unless the new plan speaks of that neighbour. A running step is absorbed once its result is there, or its
+/// lease is over.
+fn absorb(sql: Sql<'_>, new: &NewOperation<'_>, now: Timestamp) -> Result<(), StoreError> {
+    for step in super::steps_of(sql, new.device)? {
+        let record = &step.record;
+        let spoken_of = new.plan.iter().any(|planned| planned.connector == record.connector);
+        if record.state.is_over() || (record.action == Action::Retire && !spoken_of) {
+            continue;
+        }
+        let text = match record.state {
+            StepState::Running => {
+                "UPDATE steps SET absorbed = 1, changed_at = ? WHERE operation = ? AND step = ?"
+            }
+            _ => "UPDATE steps SET state = 'absorbed', changed_at = ? WHERE operation = ? AND step = ?",
+        };
+        sql.execute(text, params![now, record.key.operation, record.key.index])?;
+    }
+    let over = "UPDATE operations SET phase = 'done', ended_at = ?
+                WHERE device = ? AND phase <> 'done' AND NOT EXISTS
+                    (SELECT 1 FROM steps s WHERE s.operation = operations.operation AND s.absorbed IS NULL
+                         AND s.state IN ('waiting', 'due', 'running', 'failed'))";
+    sql.execute(over, params![now, new.device])?;
+    let text = "UPDATE operations SET grace_until = NULL WHERE device = ? AND grace_until IS NOT NULL";
+    sql.execute(text, params![new.device])?;
     Ok(())
 }
 
