@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::client::Client;
-use crate::commands::{attempts, audit, device, explain, operator, profile, simulate, tenant};
+use crate::commands::{attempts, audit, device, explain, operator, profile, secrets, simulate, tenant};
 use crate::connection::ServerFlags;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::render::{Format, Output};
@@ -43,6 +43,9 @@ enum Command {
     /// The journal, and whether anybody has changed it
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The keys behind every secret: rotate them, open a locked server
+    #[command(subcommand)]
+    Secrets(secrets::Command),
     /// Act as a fleet of devices: provision them, measure, report
     Simulate(Box<simulate::Args>),
 }
@@ -72,6 +75,7 @@ impl Cli {
             Command::Attempts(args) => args.run(&client()?, out).await,
             Command::Explain(args) => args.run(&client()?, out).await,
             Command::Audit(command) => command.run(&client()?, out).await,
+            Command::Secrets(command) => command.run(&client()?, out).await,
             Command::Simulate(args) => args.run(out).await,
         }
     }
@@ -117,6 +121,15 @@ mod tests {
             "muster explain pump-17 --profile p --source 10.0.0.1",
             "muster audit verify --head head.json",
             "muster audit head",
+            "muster secrets list",
+            "muster secrets unlock --passphrase-file -",
+            "muster secrets kek add",
+            "muster secrets kek rewrap --rate 500 --wait",
+            "muster secrets kek retire file --yes",
+            "muster secrets kek retire file --dry-run",
+            "muster secrets rekey --rate 500",
+            "muster secrets verify",
+            "muster secrets reset --i-understand",
             "muster simulate --wire thingsboard-http --devices 10 --connections 4 --rate 100 --telemetry --target 127.0.0.1:8080 --provision-key k --provision-secret s --report r.json --acknowledged a.tsv --seed 7",
         ];
         for line in lines {

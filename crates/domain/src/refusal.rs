@@ -178,6 +178,9 @@ refusals! {
     StoreUnavailable, "store-unavailable", Unavailable,
         "The database did not take the record.",
         "Look into the server's log for the database's own words.";
+    SecretsLocked, "secrets-locked", Unavailable,
+        "The server is locked: its key-encryption key is not at hand.",
+        "See what it waits for, and open it: muster secrets list, muster secrets unlock.";
     SecretUnreadable, "secret-unreadable", Internal,
         "A sealed secret is missing or does not open with the keys at hand.",
         "Restore secrets.db and the key-encryption key that belong together.";

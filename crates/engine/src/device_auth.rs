@@ -12,6 +12,8 @@ use domain::{
     Secret, TenantId,
 };
 
+use store::secrets::Keys;
+
 use crate::attempts::Attempt;
 use crate::shared::Shared;
 use crate::throttle::BucketKey;
@@ -51,7 +53,7 @@ impl DeviceAuth {
         within: Option<TenantId>,
     ) -> Result<Connected, Refusal> {
         let chosen = || {
-            let found = self.find(&self.shared.store.keys().verifier(token))?;
+            let found = self.find(&self.keys()?.verifier(token))?;
             Ok(found.filter(|device| matches!(device.credential, Credential::Token(..))))
         };
         self.known(token, chosen, origin, within)
@@ -110,14 +112,14 @@ impl DeviceAuth {
     }
 
     fn by_derived(&self, token: &str) -> Result<Option<DeviceRecord>, Refusal> {
-        let keys = self.shared.store.keys();
+        let keys = self.keys()?;
         let Some(resolved) = keys.resolve(token) else { return Ok(None) };
         let found = self.shared.store.devices_by_key(&[resolved.device]).map_err(|error| error.refusal())?;
         Ok(found.into_iter().flatten().next().filter(|device| keys.confirms(&resolved, device)))
     }
 
     fn by_lookups(&self, login: &Login) -> Result<Option<DeviceRecord>, Refusal> {
-        let keys = self.shared.store.keys();
+        let keys = self.keys()?;
         for lookup in lookups(login, keys) {
             let Some(device) = self.find(&lookup.verifier)? else { continue };
             match judge(login, &lookup, &device.credential, keys) {
@@ -127,6 +129,10 @@ impl DeviceAuth {
             }
         }
         Ok(None)
+    }
+
+    fn keys(&self) -> Result<&Keys, Refusal> {
+        self.shared.store.keys().map_err(|error| error.refusal())
     }
 
     fn find(&self, verifier: &domain::Verifier) -> Result<Option<DeviceRecord>, Refusal> {

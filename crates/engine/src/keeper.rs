@@ -15,6 +15,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// How often the store is looked after. Small steps: a log that is moved into its file at once keeps the disk
 /// busy, and everybody's sync waits behind it.
 const UPKEEP: Duration = Duration::from_millis(50);
+const UPKEEPS_A_SECOND: u32 = 20;
 /// Most attempts that are journalled in one transaction: devices that are let in wait for it.
 const MOST_TOGETHER: usize = 256;
 
@@ -64,6 +65,9 @@ pub(crate) fn maintain(shared: &Arc<Shared>, stop: &Receiver<()>) {
     while stop.recv_timeout(UPKEEP) == Err(RecvTimeoutError::Timeout) {
         let now = shared.clock.now();
         shared.throttle.forget_idle(now);
+        if let Err(error) = shared.store.walk_on(UPKEEPS_A_SECOND, now) {
+            tracing::warn!(%error, "the walk over the sealed values waits; it is tried again");
+        }
         if let Err(error) = shared.store.maintain(now) {
             tracing::warn!(%error, "the store could not be looked after; it is tried again");
         }

@@ -44,14 +44,12 @@ impl Provisioner {
         outcome
     }
 
-    /// What a device offers as a secret, in the form in which it is compared.
-    pub fn offered(&self, secret: &str) -> Verifier {
-        self.shared.store.keys().verifier(secret)
-    }
-
-    /// The keyed functions for credentials that a device chose.
-    pub fn keys(&self) -> &dyn CredentialKeys {
-        self.shared.store.keys()
+    /// The keyed functions: what a device offers becomes a verifier by them before it is compared.
+    ///
+    /// # Errors
+    /// `secrets-locked` while the server's own keys are not at hand.
+    pub fn keys(&self) -> Result<&dyn CredentialKeys, Refusal> {
+        self.shared.store.keys().map(|keys| keys as &dyn CredentialKeys).map_err(|error| error.refusal())
     }
 
     /// Notes a request that could not even be read, and says what to answer: `refusal`, or `too-many-attempts`
@@ -119,13 +117,14 @@ impl Provisioner {
         refusal: Refusal,
     ) -> Attempt {
         let unknown_key = key.filter(|key| profile.is_none() && !key.is_empty());
+        let unknown_key = unknown_key.and_then(|key| Some(short_digest(&self.keys().ok()?.verifier(key))));
         Attempt {
             at: self.shared.clock.now(),
             tenant: profile.map(|profile| profile.tenant),
             device: None,
             origin,
             profile: profile.map(|profile| profile.name.clone()),
-            unknown_key: unknown_key.map(|key| short_digest(&self.offered(key))),
+            unknown_key,
             registration_id: registration_id.map(|name| name.chars().take(domain::name::MAX_CHARS).collect()),
             outcome: refusal.code(),
             proven: !matches!(refusal.kind(), Kind::Unproven | Kind::TooMany) && profile.is_some(),

@@ -228,14 +228,17 @@ impl Runner {
     }
 
     fn claim(&self, under_way: usize) -> Claim {
-        let limit = if self.stopping { 0 } else { MOST_UNDER_WAY.saturating_sub(under_way) };
+        // Without the server's keys nobody outside could be told who a device is.
+        let idle = self.stopping || self.shared.store.keys().is_err();
+        let limit = if idle { 0 } else { MOST_UNDER_WAY.saturating_sub(under_way) };
         Claim { limit, lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX) }
     }
 
     fn begin_step(&mut self, step: ClaimedStep) {
         self.steps_under_way += 1;
         let connector = self.connectors.get(&step.connector).cloned();
-        let view = device_view(&step, self.shared.store.keys());
+        let locked = |_| Fault::temporary("secrets-locked", "the server's own keys are locked");
+        let view = self.shared.store.keys().map_err(locked).and_then(|keys| device_view(&step, keys));
         let (limit, events) = (self.lease.saturating_sub(MARGIN), self.events.clone());
         let work = async move {
             let result = match (view, connector) {

@@ -179,7 +179,10 @@ impl Job {
 
     /// Gives what was promised.
     pub(crate) fn grant(self, shared: &Shared, promise: Promise) {
-        let keys = shared.store.keys();
+        let keys = match shared.store.keys() {
+            Ok(keys) => keys,
+            Err(error) => return self.refuse(shared, error.refusal()),
+        };
         let grant = promise.keep(|tenant, device, generation| keys.mint(tenant, device, generation));
         // The record stands whether or not the device still waits: it asks again, and policy decides.
         let _ = self.reply.send(Outcome::Granted(grant));

@@ -47,6 +47,9 @@ async fn ready(State(probed): State<Probed>) -> Response {
     if probed.stopping.is_asked() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
+    if probed.registry.why_locked().is_some() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "locked\n").into_response();
+    }
     "ready\n".into_response()
 }
 

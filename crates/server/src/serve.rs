@@ -8,20 +8,24 @@ use std::time::Duration;
 use anyhow::Context;
 use domain::Secret;
 use engine::{Engine, Ports, Rate, Registry};
-use store::{LocalKek, Store};
+use store::{KeySource, Store};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
 use crate::config::{self, Bind, Config};
 use crate::hub::sessions::Sessions;
+use crate::key_providers::KeySources;
 use crate::layout::{Layout, make_private, say_private};
 use crate::listeners::tls::Certificate;
 use crate::listeners::{self, Limit, Stop, Stopper};
 use crate::protocols::{Faces, Protocols, thingsboard};
-use crate::{api, connectors, hooks, key_providers, metrics, probes};
+use crate::{api, connectors, hooks, metrics, probes};
 
 /// How often figures that summarise others are brought up to date.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a locked server looks whether its keys have come.
+const UNLOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// Random bytes of the first admin's secret.
 const ADMIN_SECRET_BYTES: usize = 32;
@@ -77,6 +81,7 @@ impl Server {
         let http = Arc::new(listeners::http::Shared::new(protocols.clone(), operators, &config.http));
         let mqtt = Arc::new(listeners::mqtt::Shared::new(protocols, sessions, &config.mqtt));
         sockets.serve(config, &http, &mqtt, certificate.clone(), &stop);
+        tokio::spawn(unlock_when_possible(registry.clone(), stop.clone()));
         tokio::spawn(keep_up(figures, stop));
         tracing::info!(name = config.name, http = ?addresses.http, https = ?addresses.https, mqtt = ?addresses.mqtt, "serving");
         let grace = config::seconds(config.stop.grace_s);
@@ -168,19 +173,25 @@ async fn open(
         server: config.name.clone(),
         backend: config.database.backend(),
     };
-    let layout = layout.clone();
+    let (layout, keys) = (layout.clone(), config.keys.clone());
     let opened = tokio::task::spawn_blocking(move || {
         layout.make()?;
-        let kek = LocalKek::new(key_providers::file::ID, key_providers::file::open(&layout)?);
+        let sources = Arc::new(KeySources::new(&keys, &layout));
+        sources.check()?;
+        sources.ask(keys.passphrase_from)?;
         let place = match &options.backend {
             store::Backend::Directory => layout.db.display().to_string(),
             store::Backend::Postgres(_) => "the PostgreSQL of database.url".to_owned(),
         };
-        let store = Store::open(options, Arc::new(kek), ports.clock.now())
+        let store = Store::open_with(options, Arc::clone(&sources) as Arc<dyn KeySource>, ports.clock.now())
             .with_context(|| format!("cannot open {place}"))?;
+        sources.offer(Vec::new());
         let engine = Engine::start(store.clone(), settings, &ports)?;
-        let registry = Registry::new(store, ports, engine.told());
-        registry.ensure_admin(&admin_secret(&layout)?)?;
+        let registry = Registry::new(store, ports, engine.told()).with_admin(admin_secret(&layout)?);
+        match registry.why_locked() {
+            None => registry.ensure_admin()?,
+            Some(why) => tracing::error!("the secrets are locked, and nobody is let in: {why}"),
+        }
         Ok((engine, registry))
     });
     opened.await.context("opening the store")?
@@ -306,6 +317,20 @@ async fn keep_up(figures: metrics_exporter_prometheus::PrometheusHandle, mut sto
             () = stop.asked() => return,
             _ = times.tick() => figures.run_upkeep(),
         }
+    }
+}
+
+/// A locked server is opened by the keys themselves: a file that is put back, a token that is plugged in.
+async fn unlock_when_possible(registry: Registry, mut stop: Stop) {
+    let mut times = tokio::time::interval(UNLOCK_EVERY);
+    while registry.why_locked().is_some() {
+        tokio::select! {
+            () = stop.asked() => return,
+            _ = times.tick() => {}
+        }
+        let registry = registry.clone();
+        // Why not is known already, and said by `secrets list`.
+        let _ = tokio::task::spawn_blocking(move || registry.unlock_by_itself()).await;
     }
 }
 

@@ -11,6 +11,10 @@ pub enum StoreError {
     /// The database did not do it, in its own words.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// The server's own keys are sealed, and the key-encryption key that opens them is not at hand. The same
+    /// call succeeds once it is.
+    #[error("the secrets are locked")]
+    Locked,
     /// A sealed value is missing or does not open. Which one; never why.
     #[error("a sealed secret cannot be opened: {0}")]
     SecretUnreadable(String),
@@ -46,6 +50,7 @@ impl StoreError {
     pub fn refusal(&self) -> Refusal {
         match self {
             StoreError::Full => Refusal::StorageFull,
+            StoreError::Locked => Refusal::SecretsLocked,
             StoreError::SecretUnreadable(_) => Refusal::SecretUnreadable,
             StoreError::Unstorable(_) => Refusal::RequestMalformed,
             StoreError::Unavailable(_)

@@ -18,11 +18,12 @@ mod record;
 pub mod secrets;
 mod tables;
 pub mod telemetry;
+mod unlocking;
 
 use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use domain::{
     DeviceKey, DeviceRecord, Profile, ProfileId, QuestionId, Secret, SecretId, StandingQuestion, TenantId,
@@ -33,7 +34,7 @@ use parking_lot::{FairMutex, Mutex};
 use driver::postgres::Address;
 use driver::{Database, Room, Sql, Synchronous};
 use record::Recorder;
-use secrets::{Keys, Kind, Place, Vault};
+use secrets::{AtHand, Keys, Kind, Place, Vault};
 use tables::journal::Pen;
 use tables::{devices, operations, profiles, questions, tenants};
 
@@ -43,7 +44,7 @@ pub use driver::Synchronous as TestSynchronous;
 pub use error::StoreError;
 pub use journal::{Head, NewEntry};
 pub use record::{Entry, Lost, Recorded};
-pub use secrets::{KeyProvider, LocalKek};
+pub use secrets::{Kek, KekNote, KeyError, KeyProvider, KeySource, LocalKek, Progress, Verified, Walk};
 pub use tables::devices::DeviceRow;
 pub use tables::journal;
 pub use tables::operations::{
@@ -129,7 +130,10 @@ struct Inner {
     main: Database,
     vault: Vault,
     telemetry: TelemetryStore,
-    keys: Keys,
+    /// Not there while the secrets are locked.
+    keys: OnceLock<Keys>,
+    /// Held while they are being unlocked; why that failed last.
+    locked: Mutex<String>,
     room: Arc<Room>,
     /// This server's name: in its journal, and on the leases it holds.
     server: String,
@@ -156,7 +160,7 @@ impl Store {
     /// belong to it.
     #[expect(clippy::needless_pass_by_value, reason = "who opens a store is done with its options")]
     pub fn open(options: Options, kek: Arc<dyn KeyProvider>, now: Timestamp) -> Result<Store, StoreError> {
-        open::open(&options, kek, now, Synchronous::default())
+        open::open(&options, Arc::new(AtHand(kek)), now, Synchronous::default())?.unlocked()
     }
 
     /// A store that does not wait for the disk, to show that the crash tests would notice.
@@ -166,18 +170,21 @@ impl Store {
     #[cfg(feature = "test-durability")]
     #[doc(hidden)]
     #[expect(clippy::needless_pass_by_value, reason = "as `open`")]
-    pub fn open_with(
+    pub fn open_unsynced(
         options: Options,
         kek: Arc<dyn KeyProvider>,
         now: Timestamp,
         synchronous: TestSynchronous,
     ) -> Result<Store, StoreError> {
-        open::open(&options, kek, now, synchronous)
+        open::open(&options, Arc::new(AtHand(kek)), now, synchronous)?.unlocked()
     }
 
     /// The keys behind tokens and verifiers.
-    pub fn keys(&self) -> &Keys {
-        &self.0.keys
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while the key-encryption key that opens them is not at hand.
+    pub fn keys(&self) -> Result<&Keys, StoreError> {
+        self.0.keys.get().ok_or(StoreError::Locked)
     }
 
     /// Whether calls wait for another process: then no thread that others need may make them.
@@ -445,9 +452,10 @@ impl Store {
         &self,
         f: &mut impl FnMut(&mut Change<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        let keys = self.keys()?;
         let mut refused = None;
         let written = self.chained(|sql, pen| {
-            let mut change = Change::new(sql, &self.0.keys, &self.0.vault, &self.0.room, pen);
+            let mut change = Change::new(sql, keys, &self.0.vault, &self.0.room, pen);
             match f(&mut change) {
                 Ok(value) => Ok(((value, std::mem::take(&mut change.voided)), change.pen.finish()?)),
                 Err(error) => {
@@ -476,6 +484,7 @@ impl Store {
         let done = [
             inner.main.tend(),
             inner.vault.tend(),
+            if inner.keys.get().is_some() { inner.vault.keep_fresh(now) } else { Ok(()) },
             inner.telemetry.tend(),
             inner.room.take_back(),
             self.sweep(now),
@@ -491,7 +500,7 @@ impl Store {
     pub fn verify_journal(&self, known: Option<&[Head]>) -> Result<journal::Verification, StoreError> {
         let main = &self.0.main;
         let writers = main.read(journal::writers)?;
-        journal::verify(&self.0.keys, known.unwrap_or_default(), |f| main.read(f), &writers)
+        journal::verify(self.keys()?, known.unwrap_or_default(), |f| main.read(f), &writers)
     }
 
     /// The ends of the journal's chains, to be kept elsewhere.
@@ -548,23 +557,25 @@ impl Store {
         &self,
         mut f: impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
     ) -> Result<T, StoreError> {
+        let keys = self.keys()?;
         let mut head = self.0.head.lock();
-        let written = self.chained_from(&mut head, &mut f);
+        let written = self.chained_from(keys, &mut head, &mut f);
         if !matches!(&written, Err(StoreError::Taken(rule)) if rule == JOURNAL_POSITION) {
             return written;
         }
         // A commit whose answer was lost was kept after all, so the chain ends elsewhere.
         let writer = head.position.writer;
         *head = self.0.main.read(|sql| journal::head(sql, writer))?;
-        self.chained_from(&mut head, &mut f)
+        self.chained_from(keys, &mut head, &mut f)
     }
 
     fn chained_from<T>(
         &self,
+        keys: &Keys,
         head: &mut journal::Head,
         f: &mut impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
     ) -> Result<T, StoreError> {
-        let (value, end) = self.0.main.write(|sql| f(sql, Pen::new(sql, &self.0.keys, head)))?;
+        let (value, end) = self.0.main.write(|sql| f(sql, Pen::new(sql, keys, head)))?;
         *head = end;
         Ok(value)
     }

@@ -3,14 +3,14 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use domain::{Secret, Timestamp};
 use parking_lot::{FairMutex, Mutex};
 
 use crate::driver::postgres::{self, Address, Waiter};
 use crate::driver::{Database, MAIN, Room, SECRETS, Setup, Sql, Synchronous, TELEMETRY, params};
-use crate::secrets::{KeyProvider, Keys, Vault};
+use crate::secrets::{KeySource, Vault};
 use crate::tables::{devices, journal, tenants};
 use crate::{Backend, Inner, Options, Postgres, Store, StoreError, TelemetryStore};
 
@@ -32,18 +32,18 @@ struct Databases {
 
 pub(crate) fn open(
     options: &Options,
-    kek: Arc<dyn KeyProvider>,
+    keks: Arc<dyn KeySource>,
     now: Timestamp,
     synchronous: Synchronous,
 ) -> Result<Store, StoreError> {
     match &options.backend {
         Backend::Directory => {
-            let store = assemble(directory(&options.dir, synchronous)?, kek, &options.server, now)?;
+            let store = assemble(directory(&options.dir, synchronous)?, keks, &options.server, now)?;
             // New files have their names only once their directory is synced.
             File::open(&options.dir)?.sync_all()?;
             Ok(store)
         }
-        Backend::Postgres(place) => connect(place, kek, &options.server, now),
+        Backend::Postgres(place) => connect(place, keks, &options.server, now),
     }
 }
 
@@ -64,7 +64,7 @@ fn directory(dir: &Path, synchronous: Synchronous) -> Result<Databases, StoreErr
 /// Servers that open the same database at once do so one after the other, and agree on what they find.
 fn connect(
     place: &Postgres,
-    kek: Arc<dyn KeyProvider>,
+    keks: Arc<dyn KeySource>,
     server: &str,
     now: Timestamp,
 ) -> Result<Store, StoreError> {
@@ -89,20 +89,20 @@ fn connect(
         room: Arc::new(Room::elsewhere()),
         lock: None,
     };
-    let store = assemble(databases, kek, server, now);
+    let store = assemble(databases, keks, server, now);
     drop(opening);
     store
 }
 
 fn assemble(
     Databases { main, secrets, telemetry, room, lock }: Databases,
-    kek: Arc<dyn KeyProvider>,
+    keks: Arc<dyn KeySource>,
     server: &str,
     now: Timestamp,
 ) -> Result<Store, StoreError> {
-    let vault = Vault::new(secrets, kek);
+    let vault = Vault::new(secrets, keks);
     let telemetry = TelemetryStore::new(telemetry, &room);
-    let keys = open_keys(&main, &vault, now)?;
+    must_belong_together(&main, &vault)?;
     let largest = vault.largest_device()?.max(telemetry.largest_device()?);
     let head = main.write(|sql| {
         tenants::ensure_default(sql, now)?;
@@ -113,14 +113,19 @@ fn assemble(
         main,
         vault,
         telemetry,
-        keys,
+        keys: OnceLock::new(),
+        locked: Mutex::default(),
         room,
         server: server.to_owned(),
         head: FairMutex::new(head),
         swept: Mutex::default(),
         _lock: lock,
     };
-    Ok(Store(Arc::new(inner)))
+    let store = Store(Arc::new(inner));
+    match store.unlock(None, now) {
+        Ok(()) | Err(StoreError::SecretUnreadable(_) | StoreError::Locked) => Ok(store),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the directory and keeps other processes out of it.
@@ -134,24 +139,16 @@ fn enter(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Opens the server's keys. They are made only where the main database has never been used with others:
-/// new keys would make every credential void without anybody having said so.
-fn open_keys(main: &Database, vault: &Vault, now: Timestamp) -> Result<Keys, StoreError> {
-    let ours = main.read(instance)?;
+fn must_belong_together(main: &Database, vault: &Vault) -> Result<(), StoreError> {
     let theirs = vault.instance()?;
-    if ours.as_ref().is_some_and(|ours| *ours != theirs) {
+    if main.read(instance)?.is_some_and(|ours| ours != theirs) {
         let what = "secrets.db does not belong to this main.db: restore the two that were copied together";
         return Err(StoreError::SecretUnreadable(what.to_owned()));
     }
-    let keys = Keys::open(vault, ours.is_none(), now)?;
-    if ours.is_none() {
-        main.write(|sql| {
-            sql.execute("INSERT INTO instance (id) VALUES (?) ON CONFLICT DO NOTHING", params![&theirs])
-        })?;
-    }
-    Ok(keys)
+    Ok(())
 }
 
-fn instance(sql: Sql<'_>) -> Result<Option<String>, StoreError> {
+/// The word that ties the main database to its secrets; `None` before the first keys are made.
+pub(crate) fn instance(sql: Sql<'_>) -> Result<Option<String>, StoreError> {
     sql.first("SELECT id FROM instance", params![], |row| row.string(0))
 }

@@ -3,14 +3,19 @@
 
 mod envelope;
 mod kek;
+mod keks;
 mod keys;
+mod ring;
 mod token;
 mod vault;
+mod walk;
 
-pub use kek::{KeyError, KeyProvider, LocalKek};
+pub use kek::{AtHand, KekNote, KeyError, KeyProvider, KeySource, LocalKek};
+pub use keks::{Kek, Verified};
 pub use keys::Keys;
 pub use token::Resolved;
 pub(crate) use vault::{Kind, Place, Unsealed, Vault};
+pub use walk::{Progress, Walk};
 
 use zeroize::Zeroizing;
 

@@ -12,7 +12,7 @@ pub(crate) mod tenants;
 use std::ops::Deref;
 
 use crate::StoreError;
-use crate::driver::{Room, Sql};
+use crate::driver::{Room, Sql, params};
 use crate::secrets::{Keys, Place, Vault};
 use journal::Pen;
 
@@ -46,6 +46,26 @@ impl<'a> Change<'a> {
     pub(crate) fn room_to_grow(&self) -> Result<(), StoreError> {
         self.room.to_grow()
     }
+}
+
+/// Voids what the server's own keys made: credentials, group secrets, operators' tokens. Devices stay, and are
+/// expected again; those that were shut out, or are on their way, stay so.
+pub(crate) fn void_credentials(sql: Sql<'_>) -> Result<(), StoreError> {
+    let credentials = "UPDATE devices
+        SET state = CASE WHEN state IN ('provisioned', 'failed') THEN 'expected'
+                         WHEN state IN ('disabled-provisioned', 'disabled-failed') THEN 'disabled-expected'
+                         ELSE state END,
+            credential = 'none', generation = 0, verifier = NULL, parts = NULL, version = version + 1
+        WHERE credential <> 'none'";
+    for statement in [
+        credentials,
+        "DELETE FROM group_secrets",
+        "UPDATE profiles SET version = version + 1",
+        "DELETE FROM operator_tokens",
+    ] {
+        sql.execute(statement, params![])?;
+    }
+    Ok(())
 }
 
 impl<'a> Deref for Change<'a> {

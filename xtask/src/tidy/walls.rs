@@ -156,7 +156,10 @@ const OPENING: &[&str] = &["aead::", "LessSafeKey", "RandomizedNonceKey"];
 
 pub(super) fn secrets(tree: &Tree) -> Vec<String> {
     let inside = |path: &std::path::Path| {
-        path.starts_with("crates/store/src/secrets") || path.ends_with("store/src/secrets.rs")
+        // A key provider wraps data keys, and never sees what they seal.
+        path.starts_with("crates/store/src/secrets")
+            || path.ends_with("store/src/secrets.rs")
+            || path.starts_with("crates/server/src/key_providers")
     };
     tree.rust("crates").filter(|file| !inside(&file.path)).flat_map(|file| file.lines_with(OPENING)).collect()
 }

@@ -7,6 +7,7 @@ pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod operator;
 pub(crate) mod profile;
+pub(crate) mod secrets;
 pub(crate) mod simulate;
 pub(crate) mod tenant;
 

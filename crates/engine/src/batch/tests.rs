@@ -57,7 +57,7 @@ impl Bench {
             claim: Claim { within: None, registration_id: Some(name.to_owned()) },
             evidence: Evidence::GroupSecret {
                 key: "key".to_owned(),
-                secret: shared.store.keys().verifier("secret"),
+                secret: shared.store.keys().unwrap().verifier("secret"),
             },
             wish: Wish::ServerMade,
             gateway: false,

@@ -259,7 +259,7 @@ impl Registry {
         if let Some(row) = view.device_named(tenant.id, parsed.as_str())? {
             return Ok(Some(row));
         }
-        match public_id::device_of(self.store.keys(), name) {
+        match self.store.keys().ok().and_then(|keys| public_id::device_of(keys, name)) {
             Some(key) => view.device_by_key(tenant.id, key),
             None => Ok(None),
         }
@@ -273,7 +273,8 @@ impl Registry {
     ) -> Result<Device, StoreError> {
         let DeviceRow { record, label } = row;
         Ok(Device {
-            id: public_id::public_id(self.store.keys(), record.key),
+            // Ids are derived: while the secrets are locked, there are none.
+            id: self.store.keys().map(|keys| public_id::public_id(keys, record.key)).unwrap_or_default(),
             profile: profile_name(view, &record, profiles)?,
             name: record.name,
             label,

@@ -20,6 +20,8 @@ pub enum What {
     Approval,
     /// A connector or a hook.
     Connector,
+    /// A key-encryption key.
+    Kek,
 }
 
 impl What {
@@ -33,6 +35,7 @@ impl What {
             What::Operation => "operation",
             What::Approval => "approval",
             What::Connector => "connector",
+            What::Kek => "key-encryption key",
         }
     }
 
@@ -45,6 +48,7 @@ impl What {
             What::Operation => ("operation-not-found", "operation-exists"),
             What::Approval => ("approval-not-found", "approval-exists"),
             What::Connector => ("connector-not-found", "connector-exists"),
+            What::Kek => ("kek-not-found", "kek-exists"),
         }
     }
 
@@ -57,6 +61,7 @@ impl What {
             What::Operation => "See which there are: muster operation list.",
             What::Approval => "See which there are: muster approval list --all.",
             What::Connector => "See which there are: muster connector list.",
+            What::Kek => "See which there are: muster secrets list.",
         }
     }
 }
@@ -137,6 +142,17 @@ pub enum RegistryError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The key-encryption key cannot be had.
+    #[error("The key cannot be had: {0}.")]
+    KekUnavailable(String),
+    /// Sealed values need the key-encryption key.
+    #[error("{values} sealed values need the key-encryption key `{id}`.")]
+    KekNeeded {
+        /// The key.
+        id: String,
+        /// How many need it; 0 where it is the one that seals.
+        values: u64,
+    },
     /// Operators of one tenant may not do this.
     #[error("This token is limited to one tenant; what was asked for concerns the whole server.")]
     Forbidden,
@@ -160,6 +176,8 @@ impl RegistryError {
             RegistryError::NotLeaving { .. } => "device-not-leaving",
             RegistryError::Joined { .. } => "device-joined",
             RegistryError::Invalid { .. } => "value-invalid",
+            RegistryError::KekUnavailable(_) => "kek-unavailable",
+            RegistryError::KekNeeded { .. } => "kek-needed",
             RegistryError::Forbidden => "right-missing",
             RegistryError::Store(error) => error.refusal().code(),
         }
@@ -184,6 +202,13 @@ impl RegistryError {
             RegistryError::NotLeaving { .. } => "Look at its state: muster device show NAME.",
             RegistryError::Joined { .. } => "Let it leave: muster device decommission NAME --grace 0s.",
             RegistryError::Invalid { .. } => "Correct the value and try again.",
+            RegistryError::KekUnavailable(_) => {
+                "Put the key where the server looks for it, or correct [keys] in its configuration."
+            }
+            RegistryError::KekNeeded { values: 0, .. } => {
+                "It is the one that seals. Take another one first: muster secrets kek add."
+            }
+            RegistryError::KekNeeded { .. } => "Wrap them by the new key first: muster secrets kek rewrap.",
             RegistryError::Forbidden => "Use a token for the whole server: muster operator token create.",
             RegistryError::Store(error) => error.refusal().hint(),
         }

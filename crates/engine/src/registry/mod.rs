@@ -14,6 +14,7 @@ mod operations;
 mod operators;
 mod profiles;
 pub(crate) mod public_id;
+mod secrets;
 mod tenants;
 
 use std::net::IpAddr;
@@ -32,7 +33,8 @@ pub use leaving::{Departure, Left, MOST_TOGETHER, Selector};
 pub use operations::{Neighbour, Operation, OperationsWanted};
 pub use operators::{AuthenticationRefusal, NewOperatorToken, OperatorToken};
 pub use profiles::{Limits, LimitsChange, NewProfile, ProfileChange, ProfileView, Rotation, SecretView, To};
-pub use store::Tenant;
+pub use secrets::{Reset, SecretsView};
+pub use store::{Kek, Progress, Tenant, Verified, Walk};
 
 use crate::ports::Ports;
 use crate::throttle::{Rate, Throttle};
@@ -84,6 +86,8 @@ pub struct Registry {
     profiles_changed: Arc<dyn Fn() + Send + Sync>,
     work_due: Arc<dyn Fn() + Send + Sync>,
     failures: Arc<Throttle>,
+    /// The first admin's secret, which is kept on this machine.
+    admin: Option<Arc<Secret>>,
 }
 
 // === impl Operator ===
@@ -113,7 +117,13 @@ impl Registry {
     pub fn new(store: Store, ports: Ports, told: Told) -> Registry {
         let failures = Arc::new(Throttle::new(OPERATOR_FAILURES));
         let Told { profiles_changed, work_due } = told;
-        Registry { store, ports, profiles_changed, work_due, failures }
+        Registry { store, ports, profiles_changed, work_due, failures, admin: None }
+    }
+
+    /// The same with the secret of the first admin, which opens the server while its own keys are locked.
+    #[must_use]
+    pub fn with_admin(self, secret: Secret) -> Registry {
+        Registry { admin: Some(Arc::new(secret)), ..self }
     }
 
     /// The moment it is now, by the clock that stamps the journal.

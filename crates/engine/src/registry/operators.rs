@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use domain::{CredentialKeys, Secret, TenantId, Timestamp};
 use serde_json::json;
 use store::{Change, StoreError};
@@ -14,6 +15,7 @@ use crate::throttle::BucketKey;
 /// Random characters in a token: 43 of 62 are 256 bits.
 const TOKEN_CHARS: usize = 43;
 const TOKEN_PREFIX: &str = "mst_";
+const FIRST_ADMIN: &str = "first admin";
 const MOST_LABEL_CHARS: usize = 255;
 
 /// An operator token as it is listed.
@@ -105,21 +107,22 @@ impl Registry {
         judged
     }
 
-    /// Makes sure that `secret` opens the whole server: the first operator token, made before there is
-    /// anybody who could make one. One that was revoked stays revoked.
+    /// Makes sure that the first admin's secret opens the whole server: the first operator token, made before
+    /// there is anybody who could make one. One that was revoked stays revoked.
     ///
     /// # Errors
     /// What the store says.
-    pub fn ensure_admin(&self, secret: &Secret) -> Result<(), RegistryError> {
-        let verifier = self.store.keys().verifier(secret.expose());
+    pub fn ensure_admin(&self) -> Result<(), RegistryError> {
+        let Some(secret) = &self.admin else { return Ok(()) };
+        let verifier = self.store.keys()?.verifier(secret.expose());
         let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
             if change.operator_token_by_verifier(&verifier)?.is_some() {
                 return Ok(());
             }
-            let token = change.create_operator_token(&verifier, None, "first admin", None, now)?;
+            let token = change.create_operator_token(&verifier, None, FIRST_ADMIN, None, now)?;
             let server = Operator::server("start");
-            let detail = json!({ "token": token, "label": "first admin" });
+            let detail = json!({ "token": token, "label": FIRST_ADMIN });
             self.journal(change, &server, &Deed::of(None, "operator-token-created", detail))
         })
     }
@@ -139,7 +142,7 @@ impl Registry {
         let tenant = wanted.tenant.map(|name| self.tenant(operator, Some(name))).transpose()?;
         let tenant_id = tenant.as_ref().map(|tenant| tenant.id);
         let secret = self.random_secret(TOKEN_PREFIX, TOKEN_CHARS);
-        let verifier = self.store.keys().verifier(secret.expose());
+        let verifier = self.store.keys()?.verifier(secret.expose());
         let now = self.now();
         let expires_at = wanted.life_ms.map(|life| now.plus_ms(life));
         let token = self.store.write(|change: &mut Change<'_>| {
@@ -191,7 +194,10 @@ impl Registry {
         source: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Operator, AuthenticationRefusal> {
-        let verifier = self.store.keys().verifier(bearer.expose());
+        if self.why_locked().is_some() {
+            return self.admin_alone(bearer, source);
+        }
+        let verifier = self.store.keys()?.verifier(bearer.expose());
         let found = self.store.read(|view| view.operator_token_by_verifier(&verifier))?;
         let token = found.ok_or(AuthenticationRefusal::Unknown)?;
         if token.revoked_at.is_some() {
@@ -202,6 +208,30 @@ impl Registry {
         }
         let right = token.tenant.map_or(Right::Server, Right::Tenant);
         Ok(Operator { actor: format!("operator:{}", token.id), right, source })
+    }
+}
+
+impl Registry {
+    /// While the keys behind verifiers are locked only the secret that lies on this machine can be recognised.
+    fn admin_alone(
+        &self,
+        bearer: &Secret,
+        source: Option<IpAddr>,
+    ) -> Result<Operator, AuthenticationRefusal> {
+        let Some(admin) = &self.admin else { return Err(StoreError::Locked.into()) };
+        let same = verify_slices_are_equal(admin.expose().as_bytes(), bearer.expose().as_bytes());
+        if same.is_err() {
+            return Err(StoreError::Locked.into());
+        }
+        let revoked = self.store.read(|view| {
+            let tokens = view.operator_tokens()?;
+            let mut firsts = tokens.iter().filter(|token| token.label == FIRST_ADMIN).peekable();
+            Ok(firsts.peek().is_some() && firsts.all(|token| token.revoked_at.is_some()))
+        })?;
+        if revoked {
+            return Err(AuthenticationRefusal::Revoked);
+        }
+        Ok(Operator { actor: "operator:first-admin".to_owned(), right: Right::Server, source })
     }
 }
 

@@ -326,7 +326,7 @@ impl Registry {
 
     /// A secret that takes its own place would be no rotation at all.
     fn check_new(&self, profile: &Profile, secret: &Secret) -> Result<(), RegistryError> {
-        let verifier = self.store.keys().verifier(secret.expose());
+        let verifier = self.store.keys()?.verifier(secret.expose());
         if profile.secrets.iter().all(|held| held.verifier != verifier) {
             return Ok(());
         }

@@ -150,7 +150,7 @@ impl House {
     /// Whether a device that offers `secret` proves itself now, as attestation sees it.
     fn proves(&self, profile: &str, secret: &Secret) -> bool {
         let view = self.registry.profile(&self.home(), profile).unwrap();
-        let offered = self.store.keys().verifier(secret.expose());
+        let offered = self.store.keys().unwrap().verifier(secret.expose());
         view.profile.secrets.iter().any(|held| held.verifier == offered && held.is_current(self.clock.now()))
     }
 }
@@ -213,12 +213,12 @@ fn an_operator_of_one_tenant_sees_no_other() {
 fn the_first_admin_secret_is_entered_once_and_stays_revoked() {
     let house = House::new();
     let secret = Secret::new("mst_first");
-    house.registry.ensure_admin(&secret).unwrap();
-    house.registry.ensure_admin(&secret).unwrap();
+    house.registry.clone().with_admin(secret.clone()).ensure_admin().unwrap();
+    house.registry.clone().with_admin(secret.clone()).ensure_admin().unwrap();
     let tokens = house.registry.operator_tokens(&server()).unwrap();
     assert_eq!(tokens.len(), 1);
     house.registry.revoke_operator_token(&server(), tokens[0].id).unwrap();
-    house.registry.ensure_admin(&secret).unwrap();
+    house.registry.clone().with_admin(secret.clone()).ensure_admin().unwrap();
     assert_eq!(house.registry.authenticate(&secret, None).unwrap_err().code(), "token-revoked");
 }
 
@@ -226,7 +226,7 @@ fn the_first_admin_secret_is_entered_once_and_stays_revoked() {
 fn a_source_that_keeps_failing_is_throttled_and_others_are_not() {
     let house = House::new();
     let secret = Secret::new("mst_admin");
-    house.registry.ensure_admin(&secret).unwrap();
+    house.registry.clone().with_admin(secret.clone()).ensure_admin().unwrap();
     let (guesser, other) = (Some("192.0.2.1".parse().unwrap()), Some("192.0.2.2".parse().unwrap()));
     for _ in 0..50 {
         let refusal = house.registry.authenticate(&Secret::new("wrong"), guesser).unwrap_err();

@@ -55,7 +55,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, No> {
 
 /// Names the place. A value that should have been a secret must not come back in an answer.
 fn unreadable(path: &str, error: &serde_json::Error) -> No {
-    let secret = ["secret", "provision_secret", "token"].iter().any(|field| path.ends_with(field));
+    let secret =
+        ["secret", "provision_secret", "token", "passphrase"].iter().any(|field| path.ends_with(field));
     let detail = match (path, secret) {
         (_, true) => format!("`{path}`: it is not a text"),
         (".", _) => error.to_string(),

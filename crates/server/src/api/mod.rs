@@ -12,6 +12,7 @@ mod operators;
 pub mod problem;
 mod profiles;
 mod routes;
+mod secrets;
 mod shapes;
 mod tenants;
 

@@ -99,7 +99,9 @@ fn registry_status(error: &RegistryError) -> StatusCode {
         | RegistryError::StepNotOpen { .. }
         | RegistryError::Leaving { .. }
         | RegistryError::NotLeaving { .. }
-        | RegistryError::Joined { .. } => StatusCode::CONFLICT,
+        | RegistryError::Joined { .. }
+        | RegistryError::KekUnavailable(_)
+        | RegistryError::KekNeeded { .. } => StatusCode::CONFLICT,
         RegistryError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         RegistryError::Forbidden => StatusCode::FORBIDDEN,
         RegistryError::Store(error) => store_status(error),

@@ -3,7 +3,7 @@
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use engine::Registry;
 
-use super::{audit, auth, devices, import, operators, profiles, tenants};
+use super::{audit, auth, devices, import, operators, profiles, secrets, tenants};
 
 /// One route: what it is called and who may call it.
 pub struct Route {
@@ -70,6 +70,14 @@ routes! {
     Get    "/explain"                   Tenant get(audit::explain);
     Get    "/audit/head"                Server get(audit::head);
     Post   "/audit/verify"              Server post(audit::verify);
+    Get    "/secrets"                   Server get(secrets::show);
+    Post   "/secrets/unlock"            Server post(secrets::unlock);
+    Post   "/secrets/keks"              Server post(secrets::add);
+    Post   "/secrets/keks/{id}/retire"  Server post(secrets::retire);
+    Post   "/secrets/rewrap"            Server post(secrets::rewrap);
+    Post   "/secrets/rekey"             Server post(secrets::rekey);
+    Post   "/secrets/verify"            Server post(secrets::verify);
+    Post   "/secrets/reset"             Server post(secrets::reset);
 }
 
 impl Verb {

@@ -236,6 +236,7 @@ fn problems(config: &Config) -> Vec<(&'static str, String)> {
     if config.directory.as_os_str().is_empty() {
         found.push(("directory", "it is empty".to_owned()));
     }
+    found.extend(key_problems(&config.keys));
     found.extend(tls_problems(&config.https));
     if let Err(error) = config.log.filter.parse::<tracing_subscriber::EnvFilter>() {
         found.push(("log.filter", error.to_string()));
@@ -261,6 +262,29 @@ fn name_problem(name: &str) -> Option<(&'static str, String)> {
     let good = (1..=64).contains(&name.len()) && name.chars().all(plain);
     let told = || ("name", "it takes 1 to 64 letters, digits, `-`, `_` and `.`".to_owned());
     (!good).then(told)
+}
+
+fn key_problems(keys: &super::Keys) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    // Behind its provider's word the name has to fit into the 64 characters of a key's id.
+    let good = |name: &str| (1..=48).contains(&name.len()) && name.chars().all(plain);
+    for (key, name) in [("keys.credential", &keys.credential), ("keys.pkcs11.key", &keys.pkcs11.key)] {
+        if !good(name) {
+            found.push((key, "it takes 1 to 48 letters, digits, `-`, `_` and `.`".to_owned()));
+        }
+    }
+    if keys.provider == super::Provider::Pkcs11 {
+        let pkcs11 = &keys.pkcs11;
+        let needed = [
+            ("keys.pkcs11.module", pkcs11.module.as_os_str().is_empty()),
+            ("keys.pkcs11.token", pkcs11.token.is_empty()),
+            ("keys.pkcs11.pin_file", pkcs11.pin_file.as_os_str().is_empty()),
+        ];
+        let missing = needed.into_iter().filter(|(_, empty)| *empty);
+        found.extend(missing.map(|(key, _)| (key, "it is needed for a key in a security module".to_owned())));
+    }
+    found
 }
 
 fn tls_problems(https: &super::Https) -> Vec<(&'static str, String)> {

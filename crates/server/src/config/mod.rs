@@ -60,8 +60,81 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
-    /// The file of the key-encryption key; empty means the one in the directory.
+    /// Where the next key-encryption key comes from.
+    pub provider: Provider,
+    /// The file of the first key; empty means the one in the directory.
     pub file: PathBuf,
+    /// The name of the credential.
+    pub credential: String,
+    /// Where passphrases come from at the start.
+    pub passphrase_from: PassphraseFrom,
+    /// Section `[keys.pkcs11]`.
+    pub pkcs11: Pkcs11,
+}
+
+/// A kind of key-encryption keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// A file.
+    File,
+    /// A credential of the service manager.
+    Credential,
+    /// A passphrase that somebody knows.
+    Passphrase,
+    /// A security module.
+    Pkcs11,
+}
+
+/// Where passphrases come from at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassphraseFrom {
+    /// Somebody types one.
+    Terminal,
+    /// The lines of a file descriptor.
+    Descriptor(u32),
+    /// Nobody gives one before the server runs.
+    Later,
+}
+
+/// Section `[keys.pkcs11]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pkcs11 {
+    /// The module's library.
+    pub module: PathBuf,
+    /// The label of the token.
+    pub token: String,
+    /// The label of the first key.
+    pub key: String,
+    /// The file with the user PIN.
+    pub pin_file: PathBuf,
+    /// How data keys are wrapped.
+    pub mechanism: Mechanism,
+}
+
+/// How a security module wraps data keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mechanism {
+    /// The first of the others that the token has.
+    Auto,
+    /// `CKM_AES_GCM`.
+    Gcm,
+    /// `CKM_AES_KEY_WRAP_PAD`.
+    KeyWrapPad,
+}
+
+impl<'de> Deserialize<'de> for PassphraseFrom {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<PassphraseFrom, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match (text.as_str(), text.strip_prefix("fd:").and_then(|number| number.parse().ok())) {
+            ("terminal", _) => Ok(PassphraseFrom::Terminal),
+            ("later", _) => Ok(PassphraseFrom::Later),
+            (_, Some(number)) => Ok(PassphraseFrom::Descriptor(number)),
+            _ => Err(serde::de::Error::custom("it takes `terminal`, `later` or `fd:` and a number")),
+        }
+    }
 }
 
 /// Section `[database]`.

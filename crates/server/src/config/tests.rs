@@ -89,6 +89,14 @@ fn every_mistake_is_told_with_line_and_column() {
         ("[database]\nsecrets_url = \"postgres://u@h/d\"\n", "m.toml:2:15", "only beside database.url"),
         ("[database]\nconnections = 1\n", "m.toml:2:15", "1 is not between 4 and 200"),
         ("name = \"a b\"\n", "m.toml:1:8", "it takes 1 to 64 letters"),
+        ("[keys]\nprovider = \"tape\"\n", "m.toml:2:12", "unknown variant `tape`"),
+        ("[keys]\npassphrase_from = \"fd\"\n", "m.toml:2:19", "`fd:` and a number"),
+        ("[keys]\ncredential = \"a/b\"\n", "m.toml:2:14", "it takes 1 to 48 letters"),
+        (
+            "[keys]\nprovider = \"pkcs11\"\n[keys.pkcs11]\nmodule = \"m\"\ntoken = \"\"\n",
+            "m.toml:5:9",
+            "it is needed",
+        ),
         ("directory = \"\"\n", "m.toml:1:13", "it is empty"),
         (
             "[https]\nbind = [\"localhost:1\"]\nkey = \"k\"\ncertificate = \"/nowhere.pem\"\n",

@@ -1,134 +1,160 @@
 //! A key-encryption key in a file of mode 0600: 32 bytes, or 64 hexadecimal digits.
+//!
+//! The first one's id is `file`, later ones are `file:2`, `file:3`, in files beside the first: `kek`, `kek-2`.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use serde_json::json;
+use store::{KekNote, KeyError, KeyProvider, LocalKek};
 use zeroize::Zeroizing;
 
 use crate::layout::{Layout, make_private};
 
-/// The name that sealed values carry for this key.
-pub const ID: &str = "file";
+/// What the ids of these keys begin with.
+pub const WORD: &str = "file";
 
-/// The key of a folder; on the first start it is made, with a warning that it must be copied elsewhere.
-///
-/// # Errors
-/// If it cannot be read or is open to others, or if it is missing although there are secrets sealed with it.
-pub fn open(layout: &Layout) -> anyhow::Result<Zeroizing<[u8; 32]>> {
-    if !layout.kek.exists() {
-        make(layout)?;
-    }
-    if layout.kek.starts_with(&layout.db) {
-        tracing::warn!(
-            path = %layout.kek.display(),
-            "the key-encryption key lies inside the data directory: every backup carries it"
-        );
-    }
-    read(&layout.kek)
+/// The files of one server.
+pub struct Files {
+    first: PathBuf,
+    /// The data directory, where no key should be.
+    db: PathBuf,
 }
 
-fn make(layout: &Layout) -> anyhow::Result<()> {
-    let path = layout.kek.display();
-    ensure!(
-        !layout.db.join("secrets.db").exists(),
-        "the key-encryption key {path} is missing, and there are secrets sealed with it: put your copy back"
-    );
+impl Files {
+    pub(super) fn new(layout: &Layout) -> Files {
+        Files { first: layout.kek.clone(), db: layout.db.clone() }
+    }
+
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        if self.first.starts_with(&self.db) {
+            tracing::warn!(
+                path = %self.first.display(),
+                "the key-encryption key lies inside the data directory: every backup carries it"
+            );
+        }
+        let mut number = 1;
+        while self.path(number).exists() {
+            super::read_private(&self.path(number)).context("a key-encryption key cannot be used")?;
+            number += 1;
+        }
+        Ok(())
+    }
+
+    pub(super) fn open(&self, note: &KekNote) -> Result<Arc<dyn KeyProvider>, KeyError> {
+        let path = self.path(super::number(&note.id));
+        if !path.exists() {
+            let told = path.display();
+            return Err(KeyError(format!("the file {told} is missing: put your copy of it back")));
+        }
+        let key = read(&path).map_err(|error| super::told(&error))?;
+        Ok(Arc::new(LocalKek::new(note.id.clone(), key)))
+    }
+
+    pub(super) fn add(&self, known: &[KekNote]) -> Result<(KekNote, Arc<dyn KeyProvider>), KeyError> {
+        let number = super::next_number(known, WORD);
+        let id = if number == 1 { WORD.to_owned() } else { format!("{WORD}:{number}") };
+        let path = self.path(number);
+        if !path.exists() {
+            make(&path).map_err(|error| super::told(&error))?;
+        }
+        let note = KekNote::new(id, json!({}));
+        let kek = self.open(&note)?;
+        Ok((note, kek))
+    }
+
+    fn path(&self, number: u32) -> PathBuf {
+        if number == 1 {
+            return self.first.clone();
+        }
+        let mut name = self.first.clone().into_os_string();
+        name.push(format!("-{number}"));
+        name.into()
+    }
+}
+
+fn make(path: &Path) -> anyhow::Result<()> {
+    let told = path.display();
     let mut key = Zeroizing::new([0; 32]);
     if aws_lc_rs::rand::fill(&mut *key).is_err() {
         bail!("the operating system has no random numbers");
     }
-    make_private(&layout.kek, &*key).with_context(|| format!("cannot write {path}"))?;
+    make_private(path, &*key).with_context(|| format!("cannot write {told}"))?;
     tracing::warn!(
-        "a new key-encryption key was made: {path}. Without it no secret can be read again. \
-         Keep a copy apart from the backups, for example: cp -p {path} /media/safe/muster-kek"
+        "a new key-encryption key was made: {told}. Without it no secret can be read again. \
+         Keep a copy apart from the backups, for example: cp -p {told} /media/safe/muster-kek"
     );
     Ok(())
 }
 
 fn read(path: &Path) -> anyhow::Result<Zeroizing<[u8; 32]>> {
-    let told = path.display();
-    let mode =
-        fs::metadata(path).with_context(|| format!("cannot read {told}"))?.permissions().mode() & 0o777;
-    ensure!(
-        mode & 0o077 == 0,
-        "the key-encryption key {told} is open to others (mode {mode:03o}); close it with: chmod 600 {told}"
-    );
-    let bytes = Zeroizing::new(fs::read(path).with_context(|| format!("cannot read {told}"))?);
-    parse(&bytes).with_context(|| format!("{told} holds neither 32 bytes nor 64 hexadecimal digits"))
-}
-
-fn parse(bytes: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-    if let Ok(raw) = <[u8; 32]>::try_from(bytes) {
-        return Some(Zeroizing::new(raw));
-    }
-    let digits = bytes.trim_ascii_end();
-    let mut key = Zeroizing::new([0; 32]);
-    if digits.len() != 2 * key.len() {
-        return None;
-    }
-    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = pair.iter().try_fold(0_u8, |byte, digit| {
-            let nibble = char::from(*digit).to_digit(16)?;
-            Some(byte << 4 | u8::try_from(nibble).ok()?)
-        })?;
-    }
-    Some(key)
+    let bytes = super::read_private(path)?;
+    let key = super::parse_key(&bytes);
+    ensure!(key.is_some(), "{} holds neither 32 bytes nor 64 hexadecimal digits", path.display());
+    key.context("a key was just found")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
-    fn layout() -> (tempfile::TempDir, Layout) {
+    fn files() -> (tempfile::TempDir, Files) {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path(), Path::new(""));
         layout.make().unwrap();
-        (dir, layout)
+        (dir, Files::new(&layout))
     }
 
     #[test]
     fn the_key_is_made_once_and_read_again() {
-        let (_dir, layout) = layout();
-        let first = open(&layout).unwrap();
-        assert_eq!(fs::metadata(&layout.kek).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(*first, *open(&layout).unwrap());
+        let (_dir, files) = files();
+        let (note, kek) = files.add(&[]).unwrap();
+        let note = note.checked(&*kek).unwrap();
+        assert_eq!((note.id.as_str(), note.is_of(&*files.open(&note).unwrap())), ("file", true));
+        assert_eq!(fs::metadata(&files.first).unwrap().permissions().mode() & 0o777, 0o600);
+        let again = files.add(&[]).unwrap().1;
+        assert!(note.is_of(&*again));
+    }
+
+    #[test]
+    fn another_key_stands_beside_the_first() {
+        let (_dir, files) = files();
+        let (first, kek) = files.add(&[]).unwrap();
+        let (second, other) = files.add(std::slice::from_ref(&first)).unwrap();
+        assert_eq!(second.id, "file:2");
+        assert!(files.path(2).ends_with("keys/kek-2") && files.path(2).exists());
+        assert!(other.unwrap(&kek.wrap(&[1; 32], b"").unwrap(), b"").is_err());
     }
 
     #[test]
     fn a_key_that_another_start_has_made_meanwhile_stays() {
-        let (_dir, layout) = layout();
-        make(&layout).unwrap();
-        let first = read(&layout.kek).unwrap();
-        make(&layout).unwrap();
-        assert_eq!(*read(&layout.kek).unwrap(), *first);
-        assert_eq!(fs::read_dir(&layout.keys).unwrap().count(), 1);
+        let (_dir, files) = files();
+        make(&files.first).unwrap();
+        let first = read(&files.first).unwrap();
+        make(&files.first).unwrap();
+        assert_eq!(*read(&files.first).unwrap(), *first);
+        assert_eq!(fs::read_dir(files.first.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]
     fn a_key_that_others_can_read_is_refused() {
-        let (_dir, layout) = layout();
-        open(&layout).unwrap();
-        fs::set_permissions(&layout.kek, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(open(&layout).unwrap_err().to_string().contains("chmod 600"));
+        let (_dir, files) = files();
+        let (note, _) = files.add(&[]).unwrap();
+        fs::set_permissions(&files.first, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(files.check().unwrap_err().chain().any(|cause| cause.to_string().contains("chmod 600")));
+        assert!(files.open(&note).err().unwrap().to_string().contains("chmod 600"));
     }
 
     #[test]
-    fn a_lost_key_is_not_replaced_while_secrets_are_sealed_with_it() {
-        let (_dir, layout) = layout();
-        fs::write(layout.db.join("secrets.db"), b"x").unwrap();
-        assert!(open(&layout).unwrap_err().to_string().contains("put your copy back"));
-        assert!(!layout.kek.exists());
-    }
-
-    #[test]
-    fn hexadecimal_digits_are_a_key_too_and_anything_else_is_none() {
-        let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F\n";
-        assert_eq!(parse(hex.as_bytes()).unwrap()[31], 0x1f);
-        assert_eq!(*parse(&[b'a'; 32]).unwrap(), [b'a'; 32]);
-        for bad in [&b""[..], &[b'a'; 31], &[b'g'; 64], &[b'a'; 66]] {
-            assert!(parse(bad).is_none());
-        }
+    fn a_lost_key_is_asked_for() {
+        let (_dir, files) = files();
+        let (note, _) = files.add(&[]).unwrap();
+        fs::remove_file(&files.first).unwrap();
+        assert!(files.open(&note).err().unwrap().to_string().contains("put your copy of it back"));
+        assert!(!files.first.exists());
     }
 }

@@ -43,11 +43,15 @@ pub(crate) const MAIN: Schema = Schema {
 pub(crate) const SECRETS: Schema = Schema {
     file: "secrets.db",
     schema: "muster_secrets",
-    sqlite: &[Step { sql: include_str!("../../migrations/secrets/0001_first.sql"), compatible_from: 1 }],
-    postgres: &[Step {
-        sql: include_str!("../../migrations/postgres/secrets/0001_first.sql"),
-        compatible_from: 1,
-    }],
+    sqlite: &[
+        Step { sql: include_str!("../../migrations/secrets/0001_first.sql"), compatible_from: 1 },
+        // A server from before would go on sealing with a key that is to be retired.
+        Step { sql: include_str!("../../migrations/secrets/0002_keks.sql"), compatible_from: 2 },
+    ],
+    postgres: &[
+        Step { sql: include_str!("../../migrations/postgres/secrets/0001_first.sql"), compatible_from: 1 },
+        Step { sql: include_str!("../../migrations/postgres/secrets/0002_keks.sql"), compatible_from: 2 },
+    ],
 };
 
 /// `telemetry.db`.

@@ -90,6 +90,29 @@ pub(super) fn open(kek: &dyn KeyProvider, context: &Context<'_>, blob: &[u8]) ->
     decrypt(&dek, &context.aad(Layer::Data), body)
 }
 
+/// The same value with its data key wrapped by another key-encryption key; `None` where it does not open. The
+/// value itself is neither opened nor changed.
+pub(super) fn rewrap(
+    old: &dyn KeyProvider,
+    new: &dyn KeyProvider,
+    context: &Context<'_>,
+    blob: &[u8],
+) -> Option<Vec<u8>> {
+    let [FORMAT, SUITE_AES_256_GCM, rest @ ..] = blob else { return None };
+    let (id, rest) = split_sized(rest)?;
+    let (wrapped, body) = split_sized(rest)?;
+    if id != old.id().as_bytes() {
+        return None;
+    }
+    let aad = context.aad(Layer::Dek);
+    let dek = old.unwrap(wrapped, &aad).ok()?;
+    let mut blob = vec![FORMAT, SUITE_AES_256_GCM];
+    push_sized(&mut blob, new.id().as_bytes());
+    push_sized(&mut blob, &new.wrap(&dek, &aad).ok()?);
+    blob.extend_from_slice(body);
+    Some(blob)
+}
+
 /// The id of the key-encryption key that sealed a value.
 pub(super) fn kek_id(blob: &[u8]) -> Option<&str> {
     let [FORMAT, _, rest @ ..] = blob else { return None };
@@ -182,6 +205,18 @@ mod tests {
         assert_eq!(hex(&sealed()), BLOB);
         assert_eq!(open(&kek(), &CONTEXT, &sealed()).unwrap().as_slice(), CLEAR);
         assert_eq!(kek_id(&sealed()), Some("file:2026-01"));
+    }
+
+    #[test]
+    fn a_rewrapped_value_opens_with_the_new_key_alone_and_its_body_stays() {
+        let new = super::super::LocalKek::new("file:2", Zeroizing::new([9; 32]));
+        let rewrapped = rewrap(&kek(), &new, &CONTEXT, &sealed()).unwrap();
+        assert_eq!(open(&new, &CONTEXT, &rewrapped).unwrap().as_slice(), CLEAR);
+        assert!(open(&kek(), &CONTEXT, &rewrapped).is_none());
+        let body = 12 + CLEAR.len() + 16;
+        assert_eq!(rewrapped[rewrapped.len() - body..], sealed()[sealed().len() - body..]);
+        let moved = Context { generation: 2, ..CONTEXT };
+        assert!(rewrap(&kek(), &new, &moved, &sealed()).is_none());
     }
 
     #[test]

@@ -10,30 +10,42 @@ use super::vault::{Kind, Place, Unsealed, Vault};
 use super::{Key, random};
 use crate::StoreError;
 
-/// The number of the first key of each kind; rotation will count on from here.
-const FIRST: u8 = 1;
+/// The server's own keys.
+const KINDS: [Kind; 3] = [Kind::TokenKey, Kind::Pepper, Kind::JournalKey];
 
 /// The keys behind tokens, verifiers and the journal's chain.
 pub struct Keys {
     token: TokenKeys,
     pepper: hmac::Key,
     journal: hmac::Key,
+    /// Counts from 1; every one above has lost all before it.
+    number: u8,
 }
 
 impl Keys {
     /// Opens the keys, or makes them where `first_start` says that there can be none yet.
     pub(crate) fn open(vault: &Vault, first_start: bool, now: Timestamp) -> Result<Keys, StoreError> {
-        let kinds = [Kind::TokenKey, Kind::Pepper, Kind::JournalKey];
-        if first_start && vault.reveal(place(Kind::TokenKey))?.is_none() {
-            let fresh: Result<Vec<Unsealed>, StoreError> = kinds.into_iter().map(fresh_key).collect();
-            vault.seal(&fresh?, now)?;
+        let newest = vault.newest_keys()?;
+        if first_start && newest == 0 {
+            Keys::make(vault, now)?;
         }
-        let key = |kind| existing(vault, place(kind));
+        let number = u8::try_from(newest.max(1)).unwrap_or(u8::MAX);
+        let key = |kind| existing(vault, place(kind, number));
         Ok(Keys {
-            token: TokenKeys::new(FIRST, &*key(Kind::TokenKey)?),
+            token: TokenKeys::new(number, &*key(Kind::TokenKey)?),
             pepper: hmac::Key::new(HMAC_SHA256, key(Kind::Pepper)?.as_slice()),
             journal: hmac::Key::new(HMAC_SHA256, key(Kind::JournalKey)?.as_slice()),
+            number,
         })
+    }
+
+    /// Makes new keys, which every later opening finds. All that the older ones made is void.
+    pub(super) fn make(vault: &Vault, now: Timestamp) -> Result<(), StoreError> {
+        let number = u8::try_from(vault.newest_keys()? + 1)
+            .map_err(|_| StoreError::Unavailable("the server's keys were made anew too often".to_owned()))?;
+        let fresh: Result<Vec<Unsealed>, StoreError> =
+            KINDS.into_iter().map(|kind| fresh_key(kind, number)).collect();
+        vault.seal(&fresh?, now)
     }
 
     /// The token of a device's generation: 31 characters `[0-9A-Za-z]`. Always the same for the same three.
@@ -53,7 +65,7 @@ impl Keys {
 
     /// The number of the key that new journal entries are chained with.
     pub(crate) fn journal_key_id(&self) -> u32 {
-        u32::from(FIRST)
+        u32::from(self.number)
     }
 
     /// The key of a number that a journal entry names.
@@ -81,12 +93,12 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-fn place(kind: Kind) -> Place {
-    Place { tenant: 0, kind, record: u64::from(FIRST), generation: 1 }
+fn place(kind: Kind, number: u8) -> Place {
+    Place { tenant: 0, kind, record: u64::from(number), generation: 1 }
 }
 
-fn fresh_key(kind: Kind) -> Result<Unsealed, StoreError> {
-    Ok(Unsealed { place: place(kind), clear: Zeroizing::new(random::<32>()?.to_vec()) })
+fn fresh_key(kind: Kind, number: u8) -> Result<Unsealed, StoreError> {
+    Ok(Unsealed { place: place(kind, number), clear: Zeroizing::new(random::<32>()?.to_vec()) })
 }
 
 fn existing(vault: &Vault, place: Place) -> Result<Key, StoreError> {

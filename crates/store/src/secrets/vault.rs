@@ -3,12 +3,15 @@
 mod batch;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use domain::{DeviceKey, Generation, SecretId, TenantId, Timestamp};
+use parking_lot::{Mutex, RwLock};
 use zeroize::Zeroizing;
 
 use super::envelope::{self, Context, Fresh};
-use super::kek::KeyProvider;
+use super::kek::{KeyProvider, KeySource};
+use super::ring::Ring;
 use crate::StoreError;
 use crate::driver::{Database, Row, Sql, params};
 
@@ -48,8 +51,15 @@ pub(crate) struct Unsealed {
 
 /// The file of sealed values.
 pub(crate) struct Vault {
-    database: Database,
-    kek: Arc<dyn KeyProvider>,
+    pub(super) database: Database,
+    pub(super) source: Arc<dyn KeySource>,
+    /// The keys as they are known now; whoever makes a new ring of them holds `changing`.
+    pub(super) ring: RwLock<Arc<Ring>>,
+    pub(super) changing: Mutex<Option<Timestamp>>,
+    /// Held while a passphrase is at hand.
+    pub(super) offering: Mutex<()>,
+    /// Whether a walk may be on.
+    pub(super) walking: AtomicBool,
 }
 
 impl Kind {
@@ -94,8 +104,19 @@ impl std::fmt::Display for Place {
 }
 
 impl Vault {
-    pub(crate) fn new(database: Database, kek: Arc<dyn KeyProvider>) -> Vault {
-        Vault { database, kek }
+    pub(crate) fn new(database: Database, source: Arc<dyn KeySource>) -> Vault {
+        Vault {
+            database,
+            source,
+            ring: RwLock::default(),
+            changing: Mutex::new(None),
+            offering: Mutex::new(()),
+            walking: AtomicBool::new(true),
+        }
+    }
+
+    pub(super) fn ring(&self) -> Arc<Ring> {
+        Arc::clone(&self.ring.read())
     }
 
     /// Seals values, each in its place; one transaction, synced when this returns. A value that stands
@@ -104,15 +125,18 @@ impl Vault {
         if values.is_empty() {
             return Ok(());
         }
+        let ring = self.ring();
+        let kek = &**ring.active().ok_or(StoreError::Locked)?;
         let blobs = values
             .iter()
-            .map(|value| self.sealed(value.place, &value.clear))
+            .map(|value| sealed(kek, value.place, &value.clear))
             .collect::<Result<Vec<_>, _>>()?;
         self.database.write(|sql| {
             if sql.is_postgres() {
-                return batch::insert(sql, values, &blobs, self.kek.id(), now);
+                return batch::insert(sql, values, &blobs, kek.id(), now);
             }
-            values.iter().zip(&blobs).try_for_each(|(value, blob)| self.insert(sql, value.place, blob, now))
+            let mut pairs = values.iter().zip(&blobs);
+            pairs.try_for_each(|(value, blob)| insert(sql, value.place, blob, kek.id(), now))
         })
     }
 
@@ -124,11 +148,10 @@ impl Vault {
         let Some(blob) = self.blob(place)? else { return Ok(None) };
         let record = place.record_text();
         let tenant = place.tenant.to_string();
-        let opened = envelope::open(&*self.kek, &context(place, &tenant, &record), &blob);
-        opened.map(Some).ok_or_else(|| {
-            tracing::error!(%place, "a sealed secret does not open");
-            StoreError::SecretUnreadable(self.unreadable(place, &blob))
-        })
+        let ring = self.ring();
+        let kek = envelope::kek_id(&blob).and_then(|id| ring.by_id(id));
+        let opened = kek.and_then(|kek| envelope::open(&**kek, &context(place, &tenant, &record), &blob));
+        opened.map(Some).ok_or_else(|| StoreError::SecretUnreadable(unreadable(&ring, place, &blob)))
     }
 
     /// Deletes values so that nothing of them is left in the file or its log.
@@ -185,21 +208,11 @@ impl Vault {
         self.database.checkpoint()
     }
 
-    fn sealed(&self, place: Place, clear: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let fresh = Fresh { dek: super::random()?, nonce: *super::random()? };
-        let (tenant, record) = (place.tenant.to_string(), place.record_text());
-        envelope::seal(&*self.kek, &context(place, &tenant, &record), clear, &fresh)
-            .map_err(|error| StoreError::Unavailable(error.to_string()))
-    }
-
-    fn insert(&self, sql: Sql<'_>, place: Place, blob: &[u8], now: Timestamp) -> Result<(), StoreError> {
-        let text = "INSERT INTO sealed (tenant, kind, record, field, generation, blob, kek_id, created_at)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
-        let (kind, record, field) = (place.kind.word(), place.record_text(), place.kind.field());
-        let key_id = self.kek.id();
-        let params = params![place.tenant, kind, &record, field, place.generation, blob, key_id, now];
-        sql.execute(text, params)?;
-        Ok(())
+    /// The number of the server's newest keys; 0 where it has none.
+    pub(super) fn newest_keys(&self) -> Result<u64, StoreError> {
+        let text = "SELECT max(record) FROM sealed WHERE tenant = 0";
+        let newest = |row: &Row<'_>| row.opt_text(0)?.map_or(Ok(0), parse_record);
+        self.database.read(|sql| sql.one(text, params![], newest))
     }
 
     fn blob(&self, place: Place) -> Result<Option<Vec<u8>>, StoreError> {
@@ -209,17 +222,28 @@ impl Vault {
         let params = params![place.tenant, kind, &record, field, place.generation];
         self.database.read(|sql| sql.first(text, params, |row| row.bytes(0).map(<[u8]>::to_vec)))
     }
+}
 
-    fn unreadable(&self, place: Place, blob: &[u8]) -> String {
-        match envelope::kek_id(blob) {
-            Some(id) if id != self.kek.id() => {
-                format!(
-                    "{place}: it needs the key-encryption key `{id}`, and `{}` is what there is",
-                    self.kek.id()
-                )
-            }
-            _ => format!("{place}: restore secrets.db and the key-encryption key that belong together"),
-        }
+fn sealed(kek: &dyn KeyProvider, place: Place, clear: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let fresh = Fresh { dek: super::random()?, nonce: *super::random()? };
+    let (tenant, record) = (place.tenant.to_string(), place.record_text());
+    envelope::seal(kek, &context(place, &tenant, &record), clear, &fresh)
+        .map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+fn insert(sql: Sql<'_>, place: Place, blob: &[u8], kek_id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let text = "INSERT INTO sealed (tenant, kind, record, field, generation, blob, kek_id, created_at)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let (kind, record, field) = (place.kind.word(), place.record_text(), place.kind.field());
+    let params = params![place.tenant, kind, &record, field, place.generation, blob, kek_id, now];
+    sql.execute(text, params)?;
+    Ok(())
+}
+
+fn unreadable(ring: &Ring, place: Place, blob: &[u8]) -> String {
+    match envelope::kek_id(blob) {
+        Some(id) if ring.by_id(id).is_none() => format!("{place}: {}", ring.missing(id)),
+        _ => format!("{place}: restore secrets.db and the key-encryption key that belong together"),
     }
 }
 

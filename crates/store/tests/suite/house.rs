@@ -99,7 +99,7 @@ impl House {
     }
 
     pub(crate) fn verifier(&self, text: &str) -> Verifier {
-        self.store.keys().verifier(text)
+        self.store.keys().unwrap().verifier(text)
     }
 
     pub(crate) fn record(&self, provisions: &[Provision]) -> Vec<Result<Recorded, Lost>> {

@@ -7,6 +7,7 @@ mod files;
 mod full_disk;
 mod house;
 mod journal;
+mod keks;
 mod opening;
 mod operators;
 mod place;

@@ -35,9 +35,12 @@ impl Place {
     /// Opens it as the server of that name.
     pub(crate) fn open_as(&self, server: &str, kek: &str, key: u8) -> Result<Store, StoreError> {
         let kek = Arc::new(LocalKek::new(kek, Zeroizing::new([key; 32])));
+        Store::open(self.options(server), kek, NOW)
+    }
+
+    pub(crate) fn options(&self, server: &str) -> Options {
         let backend = self.database.as_ref().map_or(Backend::Directory, Database::backend);
-        let dir = self.folder.path().to_owned();
-        Store::open(Options { dir, server: server.to_owned(), backend }, kek, NOW)
+        Options { dir: self.folder.path().to_owned(), server: server.to_owned(), backend }
     }
 
     /// Runs SQL behind the store's back; gives how many rows it changed.

@@ -4,6 +4,7 @@
 
 mod house;
 mod journal;
+mod keks;
 mod opening;
 mod operators;
 mod place;

@@ -81,13 +81,14 @@ fn tokens_outlive_a_restart() {
     let house = House::new();
     house.record(&[house.create("pump")]);
     let device = house.device("pump").unwrap();
-    let token = house.store.keys().mint(device.tenant, device.key, device.credential.generation().unwrap());
+    let token =
+        house.store.keys().unwrap().mint(device.tenant, device.key, device.credential.generation().unwrap());
     let house = house.reopened(|_| {});
-    let resolved = house.store.keys().resolve(token.expose()).unwrap();
+    let resolved = house.store.keys().unwrap().resolve(token.expose()).unwrap();
     assert_eq!(resolved.device, device.key);
-    assert!(house.store.keys().confirms(&resolved, &device));
+    assert!(house.store.keys().unwrap().confirms(&resolved, &device));
     let rotated = rotate(&device, &house.profile, 8);
-    assert!(!house.store.keys().confirms(&resolved, &rotated.device));
+    assert!(!house.store.keys().unwrap().confirms(&resolved, &rotated.device));
 }
 
 #[test]
@@ -129,5 +130,5 @@ fn lost_or_foreign_secrets_are_not_replaced_by_new_ones() {
 fn nothing_secret_prints_itself() {
     let house = House::new();
     let kek = LocalKek::new("kek", Zeroizing::new([7; 32]));
-    assert_eq!(format!("{:?} {kek:?}", house.store.keys()), r#"Keys(…) LocalKek { id: "kek", .. }"#);
+    assert_eq!(format!("{:?} {kek:?}", house.store.keys().unwrap()), r#"Keys(…) LocalKek { id: "kek", .. }"#);
 }

@@ -9,6 +9,7 @@ mod devices;
 mod journal;
 mod operators;
 mod profiles;
+mod secrets;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -16,6 +17,7 @@ pub use devices::*;
 pub use journal::*;
 pub use operators::*;
 pub use profiles::*;
+pub use secrets::*;
 
 /// The path below which the operator API lives.
 pub const BASE_PATH: &str = "/api/muster/v1";

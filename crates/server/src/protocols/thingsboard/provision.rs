@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use domain::credentials::Basic;
 use domain::name::Name;
-use domain::{Claim, Evidence, Grant, Held, Kind, Origin, Outcome, Refusal, Request, Secret, Wish};
+use domain::{
+    Claim, CredentialKeys, Evidence, Grant, Held, Kind, Origin, Outcome, Refusal, Request, Secret, Wish,
+};
 use engine::Provisioner;
 use wire::mqtt::{Publish, Qos, ReasonCode};
 use wire::thingsboard::{
@@ -36,7 +38,11 @@ pub(super) async fn provision(body: &[u8], origin: Origin, settings: Settings, f
     match ProvisionRequest::parse(body) {
         Ok(asked) => {
             let blank = has_blank_name(&asked);
-            match provisioner.provision(request(asked, origin, provisioner)).await {
+            let request = match provisioner.keys() {
+                Ok(keys) => request(asked, origin, keys),
+                Err(refusal) => return refused(refusal, settings),
+            };
+            match provisioner.provision(request).await {
                 Outcome::Granted(grant) => Told::Response(reply(grant)),
                 Outcome::Refused(refusal) if blank && refusal.kind() == Kind::Unproven => {
                     refused(Refusal::NameBlank, settings)
@@ -55,10 +61,10 @@ fn has_blank_name(asked: &ProvisionRequest) -> bool {
 }
 
 /// The domain's words for what a device asks.
-fn request(asked: ProvisionRequest, origin: Origin, provisioner: &Provisioner) -> Request {
-    let secret = provisioner.offered(asked.provision_device_secret.expose());
+fn request(asked: ProvisionRequest, origin: Origin, keys: &dyn CredentialKeys) -> Request {
+    let secret = keys.verifier(asked.provision_device_secret.expose());
     Request {
-        wish: wish(&asked, provisioner),
+        wish: wish(&asked, keys),
         claim: Claim { within: None, registration_id: asked.device_name },
         evidence: Evidence::GroupSecret { key: asked.provision_device_key, secret },
         gateway: asked.gateway,
@@ -67,7 +73,7 @@ fn request(asked: ProvisionRequest, origin: Origin, provisioner: &Provisioner) -
 }
 
 /// A device that brings nothing of its own gets a token, whatever type it asked for (section 2).
-fn wish(asked: &ProvisionRequest, provisioner: &Provisioner) -> Wish {
+fn wish(asked: &ProvisionRequest, keys: &dyn CredentialKeys) -> Wish {
     let secret = |part: &Option<wire::Secret>| Secret::new(part.as_ref().map_or("", wire::Secret::expose));
     let (token, password) = (secret(&asked.token), secret(&asked.password));
     let user_name = asked.username.as_ref().map_or("", wire::Secret::expose);
@@ -78,10 +84,10 @@ fn wish(asked: &ProvisionRequest, provisioner: &Provisioner) -> Wish {
         return Wish::ServerMade;
     }
     match asked.credentials_type.unwrap_or(CredentialsType::AccessToken) {
-        CredentialsType::AccessToken => Wish::token(token, provisioner.keys()),
+        CredentialsType::AccessToken => Wish::token(token, keys),
         CredentialsType::MqttBasic => {
             let basic = Basic { client_id: client_id.to_owned(), user_name: user_name.to_owned(), password };
-            Wish::basic(basic, provisioner.keys())
+            Wish::basic(basic, keys)
         }
         CredentialsType::X509Certificate => Wish::Unusable(Refusal::X509Unsupported),
         CredentialsType::Lwm2mCredentials => Wish::Unusable(Refusal::Lwm2mUnsupported),
