@@ -149,6 +149,9 @@ struct Met {
 /// Records one result. `false` where the lease it was made under is not the one that stands.
 fn finish(sql: Sql<'_>, pen: &mut Pen<'_>, finished: &Finished, now: Timestamp) -> Result<bool, StoreError> {
     let Some(met) = meet(sql, finished.key)? else { return Ok(false) };
+    if met.fence == finished.fence && is_recorded(met.record.state) {
+        return Ok(true);
+    }
     if met.record.state != StepState::Running || met.fence != finished.fence {
         refuse(sql, pen, &met, finished, now)?;
         return Ok(false);
@@ -158,6 +161,11 @@ fn finish(sql: Sql<'_>, pen: &mut Pen<'_>, finished: &Finished, now: Timestamp) 
         StepResult::Fault(fault) => failed(sql, pen, &met, fault, now)?,
     }
     Ok(true)
+}
+
+/// Whether a result under the standing fence is there already: the answer to its commit was lost.
+fn is_recorded(state: StepState) -> bool {
+    matches!(state, StepState::Done | StepState::Failed | StepState::Due)
 }
 
 fn meet(sql: Sql<'_>, key: StepKey) -> Result<Option<Met>, StoreError> {
