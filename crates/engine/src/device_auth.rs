@@ -15,7 +15,7 @@ use domain::{
 use store::secrets::Keys;
 
 use crate::attempts::Attempt;
-use crate::shared::Shared;
+use crate::shared::{Shared, elsewhere};
 use crate::throttle::BucketKey;
 
 /// Recognises devices by what they hold.
@@ -46,7 +46,20 @@ impl DeviceAuth {
     ///
     /// # Errors
     /// `credentials-unknown`, `device-disabled`, `too-many-attempts`, or what the store says.
-    pub fn by_token(
+    pub async fn by_token(
+        &self,
+        token: &str,
+        origin: Origin,
+        within: Option<TenantId>,
+    ) -> Result<Connected, Refusal> {
+        if !self.shared.store.is_remote() {
+            return self.token_holder(token, origin, within);
+        }
+        let (auth, token) = (self.clone(), Secret::new(token));
+        elsewhere(move || auth.token_holder(token.expose(), origin, within)).await
+    }
+
+    fn token_holder(
         &self,
         token: &str,
         origin: Origin,
@@ -63,7 +76,20 @@ impl DeviceAuth {
     ///
     /// # Errors
     /// As [`DeviceAuth::by_token`].
-    pub fn by_login(
+    pub async fn by_login(
+        &self,
+        login: &Login,
+        origin: Origin,
+        within: Option<TenantId>,
+    ) -> Result<Connected, Refusal> {
+        if !self.shared.store.is_remote() {
+            return self.login_holder(login, origin, within);
+        }
+        let (auth, login) = (self.clone(), login.clone());
+        elsewhere(move || auth.login_holder(&login, origin, within)).await
+    }
+
+    fn login_holder(
         &self,
         login: &Login,
         origin: Origin,
@@ -77,7 +103,20 @@ impl DeviceAuth {
     ///
     /// # Errors
     /// `device-disabled`, or what the store says.
-    pub fn by_client_id(
+    pub async fn by_client_id(
+        &self,
+        client_id: &str,
+        origin: Origin,
+        within: Option<TenantId>,
+    ) -> Result<Option<Connected>, Refusal> {
+        if !self.shared.store.is_remote() {
+            return self.client_id_holder(client_id, origin, within);
+        }
+        let (auth, client_id) = (self.clone(), client_id.to_owned());
+        elsewhere(move || auth.client_id_holder(&client_id, origin, within)).await
+    }
+
+    fn client_id_holder(
         &self,
         client_id: &str,
         origin: Origin,

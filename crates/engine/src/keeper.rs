@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use domain::DeviceKey;
+use domain::{DeviceKey, DeviceRecord, Generation};
 use store::journal::{Attempt, NewEntry, What};
+use store::{Changes, StoreError};
 
 use crate::attempts::Counted;
+use crate::ports::Sessions;
 use crate::shared::Shared;
 
 /// How long an attempt may wait for the journal.
 const PERIOD: Duration = Duration::from_millis(500);
+/// How often it is looked what other servers have changed.
+const LOOK: Duration = Duration::from_millis(250);
 /// How often the store is looked after. Small steps: a log that is moved into its file at once keeps the disk
 /// busy, and everybody's sync waits behind it.
 const UPKEEP: Duration = Duration::from_millis(50);
@@ -58,6 +62,36 @@ fn note_connections(shared: &Shared) {
             shared.connections.lock().extend(devices);
         }
     }
+}
+
+/// Looks what other servers have changed, until `stop` is closed: forgets what is not so any more, and closes
+/// the sessions of devices that hold other credentials now, or may not connect.
+pub(crate) fn follow_others(shared: &Arc<Shared>, sessions: &dyn Sessions, stop: &Receiver<()>) {
+    while stop.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        if let Err(error) = follow(shared, sessions) {
+            tracing::warn!(%error, "what other servers changed could not be read; it is tried again");
+        }
+    }
+}
+
+fn follow(shared: &Shared, sessions: &dyn Sessions) -> Result<(), StoreError> {
+    let Changes { settings, devices } = shared.store.changes()?;
+    if settings {
+        shared.profiles.clear();
+    }
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let present = sessions.present(&devices);
+    let records = shared.store.devices_by_key(&present)?;
+    let standing: Vec<_> = present.into_iter().zip(records.iter().map(generation)).collect();
+    sessions.close_others(&standing);
+    Ok(())
+}
+
+/// The generation with which a device may be connected.
+fn generation(record: &Option<DeviceRecord>) -> Option<Generation> {
+    record.as_ref().filter(|record| record.state.may_connect())?.credential.generation()
 }
 
 /// Looks after the store and forgets what has become harmless, until `stop` is closed.

@@ -114,7 +114,10 @@ impl Engine {
                 keeper("maintenance", &shared, keeper::maintain)?,
                 keeper("lives", &shared, keeper::follow_lives)?,
                 waiting_keeper(&shared, requests.clone(), settings.patience)?,
-            ],
+            ]
+            .into_iter()
+            .chain(follower(&shared, ports).transpose()?)
+            .collect(),
             runner: (events.clone(), runner(&shared, ports, settings.lease, events, event_inbox)?),
             requests: requests.clone(),
             posts: posts.clone(),
@@ -189,6 +192,17 @@ fn waiting_keeper(
     let (stop, stopped) = channel();
     let shared = Arc::clone(shared);
     Ok((stop, spawn("waiting", move || waiting::run(&shared, &requests, patience, &stopped))?))
+}
+
+/// Only where there may be other servers.
+fn follower(shared: &Arc<Shared>, ports: &Ports) -> Option<std::io::Result<(Sender<()>, JoinHandle<()>)>> {
+    if !shared.store.is_remote() {
+        return None;
+    }
+    let (stop, stopped) = channel();
+    let (shared, sessions) = (Arc::clone(shared), Arc::clone(&ports.sessions));
+    let run = move || keeper::follow_others(&shared, &*sessions, &stopped);
+    Some(spawn("others", run).map(|thread| (stop, thread)))
 }
 
 fn runner(

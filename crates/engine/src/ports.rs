@@ -4,7 +4,7 @@
 mod neighbours;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use domain::{DeviceKey, Entropy, Timestamp};
+use domain::{DeviceKey, Entropy, Generation, Timestamp};
 use std::sync::Arc;
 
 pub use neighbours::{Asked, Attributes, Connector, DeviceView, Ensured, Fault, Hook, HookAnswer, Task};
@@ -65,6 +65,13 @@ impl Entropy for SystemEntropy {
 pub trait Sessions: Send + Sync {
     /// Closes every session of these devices.
     fn close(&self, devices: &[DeviceKey], why: Farewell);
+
+    /// Something about these devices was changed by another server: says which of them have a session here.
+    /// From now on, whoever enters one has to show its credentials again if it did so before.
+    fn present(&self, devices: &[DeviceKey]) -> Vec<DeviceKey>;
+
+    /// Closes the sessions of these devices, unless they were opened with the credentials of that generation.
+    fn close_others(&self, standing: &[(DeviceKey, Option<Generation>)]);
 }
 
 /// Why a session is closed from our side.

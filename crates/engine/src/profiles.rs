@@ -20,13 +20,18 @@ pub(crate) struct ProfileCache {
 }
 
 impl ProfileCache {
+    /// The profile with this provision key, if it was read lately.
+    pub(crate) fn kept(&self, key: &str) -> Option<Arc<Profile>> {
+        self.kept.read().get(key).map(Arc::clone)
+    }
+
     /// The profile with this provision key.
     ///
     /// # Errors
     /// What the store says.
     pub(crate) fn by_key(&self, key: &str, store: &Store) -> Result<Option<Arc<Profile>>, StoreError> {
-        if let Some(profile) = self.kept.read().get(key) {
-            return Ok(Some(Arc::clone(profile)));
+        if let Some(profile) = self.kept(key) {
+            return Ok(Some(profile));
         }
         let epoch = self.epoch.load(Ordering::Acquire);
         let Some(profile) = store.profile_by_provision_key(key)?.map(Arc::new) else { return Ok(None) };

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::attempts::Attempt;
 use crate::batch::Job;
 use crate::queue::{self, Message};
-use crate::shared::Shared;
+use crate::shared::{Shared, elsewhere};
 use crate::throttle::BucketKey;
 
 /// Provisions devices.
@@ -36,7 +36,7 @@ impl Provisioner {
     /// Carries one request out. A grant is given only after its record is synced; every refusal is journalled.
     pub async fn provision(&self, request: Request) -> Outcome {
         let wire = request.origin.wire;
-        let outcome = match self.attested(request) {
+        let outcome = match self.attested(request).await {
             Ok(attested) => self.recorded(attested).await,
             Err(refusal) => Outcome::Refused(refusal),
         };
@@ -64,12 +64,11 @@ impl Provisioner {
         told
     }
 
-    fn attested(&self, request: Request) -> Result<Attested, Refusal> {
+    async fn attested(&self, request: Request) -> Result<Attested, Refusal> {
         let Evidence::GroupSecret { key, .. } = &request.evidence;
         let key = key.clone();
         let (origin, name) = (request.origin, request.claim.registration_id.clone());
-        let profile =
-            self.shared.profiles.by_key(&key, &self.shared.store).map_err(|error| error.refusal())?;
+        let profile = self.profile(&key).await?;
         let bucket = BucketKey::new(origin.source, profile.as_ref().map(|profile| profile.id));
         let trust = Trust { profile };
         let judged = self.throttled(bucket, || attest(request, &trust));
@@ -77,6 +76,21 @@ impl Provisioner {
             let attempt = self.attempt(origin, trust.profile.as_deref(), Some(&key), name, *refusal);
             self.shared.attempts.note(attempt);
         })
+    }
+
+    /// The profile that a provision key names: from memory, or read.
+    async fn profile(&self, key: &str) -> Result<Option<Arc<Profile>>, Refusal> {
+        if let Some(profile) = self.shared.profiles.kept(key) {
+            return Ok(Some(profile));
+        }
+        let read = |shared: &Shared, key: &str| {
+            shared.profiles.by_key(key, &shared.store).map_err(|error| error.refusal())
+        };
+        if !self.shared.store.is_remote() {
+            return read(&self.shared, key);
+        }
+        let (shared, key) = (Arc::clone(&self.shared), key.to_owned());
+        elsewhere(move || read(&shared, &key)).await
     }
 
     /// Judges unless the bucket is empty; what proves nothing is taken from it.

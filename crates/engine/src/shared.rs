@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use domain::DeviceKey;
+use domain::{DeviceKey, Refusal};
 use parking_lot::Mutex;
 use store::Store;
 
@@ -53,4 +53,14 @@ impl Shared {
         // A runner that is gone leaves its work to the next start.
         let _ = self.runner.send(Event::Poke);
     }
+}
+
+/// Runs what waits for another process on a thread that may wait.
+pub(crate) async fn elsewhere<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(f).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a look-up ended in a panic");
+        Err(Refusal::StoreUnavailable)
+    })
 }

@@ -10,39 +10,45 @@
 //! Order between the files: a sealed value is synced before the row that names it is committed, and deleted
 //! after that row is gone. A sealed value that no row names is swept after an hour.
 
+mod chain;
+mod changes;
 mod driver;
 mod error;
 mod journal_chain;
 mod open;
+mod options;
+mod presence;
 mod record;
 pub mod secrets;
 mod tables;
 pub mod telemetry;
 mod unlocking;
+mod upkeep;
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use domain::{
-    DeviceKey, DeviceRecord, Profile, ProfileId, QuestionId, Secret, SecretId, StandingQuestion, TenantId,
-    Timestamp, Verifier,
+    DeviceKey, DeviceRecord, Profile, ProfileId, QuestionId, SecretId, StandingQuestion, TenantId, Timestamp,
+    Verifier,
 };
 use parking_lot::{FairMutex, Mutex};
 
-use driver::postgres::Address;
+use chain::Shared;
 use driver::{Database, Room, Sql, Synchronous};
 use record::Recorder;
-use secrets::{AtHand, Keys, Kind, Place, Vault};
-use tables::journal::Pen;
+use secrets::{AtHand, Keys, Vault};
 use tables::{devices, operations, profiles, questions, tenants};
+use upkeep::Swept;
 
+pub use changes::Changes;
 #[cfg(feature = "test-durability")]
 #[doc(hidden)]
 pub use driver::Synchronous as TestSynchronous;
 pub use error::StoreError;
 pub use journal::{Head, NewEntry};
+pub use options::{AddressField, Backend, Options, Postgres};
 pub use record::{Entry, Lost, Recorded};
 pub use secrets::{Kek, KekNote, KeyError, KeyProvider, KeySource, LocalKek, Progress, Verified, Walk};
 pub use tables::devices::DeviceRow;
@@ -57,70 +63,6 @@ pub use tables::questions::{ClaimedQuestion, HookSaid, NewQuestion, QuestionRow,
 pub use tables::tenants::Tenant;
 pub use tables::{Change, View};
 pub use telemetry::{Latest, Sample, Scope, TelemetryStore, Value};
-
-/// The rule that PostgreSQL names where an entry of the journal stands in the place of another one.
-const JOURNAL_POSITION: &str = "journal_pkey";
-/// Sealed values that one step of sweeping looks at, and how long it rests when it has seen all.
-const SWEPT_AT_ONCE: u32 = 500;
-const SWEEP_REST_MS: u64 = 10 * 60 * 1000;
-
-/// Which store.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The directory; made, for its owner only, where it is not there. Not used with a PostgreSQL.
-    pub dir: PathBuf,
-    /// The name under which this server writes its part of the journal. On a PostgreSQL each has its own.
-    pub server: String,
-    /// What keeps the data.
-    pub backend: Backend,
-}
-
-/// What keeps the data.
-#[derive(Clone, Debug, Default)]
-pub enum Backend {
-    /// SQLite in files of the directory, for one server.
-    #[default]
-    Directory,
-    /// A PostgreSQL, for one server or several.
-    Postgres(Postgres),
-}
-
-/// How a PostgreSQL is reached.
-#[derive(Clone, Debug)]
-pub struct Postgres {
-    /// `postgres://user:password@host/database?sslmode=…`, as `psql` takes it.
-    pub url: Secret,
-    /// The same for the sealed secrets, where they have a role or a database of their own.
-    pub secrets_url: Option<Secret>,
-    /// PEM certificates that the server's must lead to.
-    pub root_certificate: Option<PathBuf>,
-    /// Most connections for the main tables at a time; secrets and telemetry have a few of their own.
-    pub connections: usize,
-}
-
-impl Postgres {
-    /// Whether the addresses can be understood.
-    ///
-    /// # Errors
-    /// Which is wrong and why, never the address itself: it may hold a password.
-    pub fn check(&self) -> Result<(), (AddressField, String)> {
-        let understood = |url: &Secret, field| {
-            let address = Address::parse(url, self.root_certificate.as_deref(), "");
-            address.map(drop).map_err(|told| (field, told))
-        };
-        understood(&self.url, AddressField::Url)?;
-        self.secrets_url.as_ref().map_or(Ok(()), |url| understood(url, AddressField::SecretsUrl))
-    }
-}
-
-/// Which address of a [`Postgres`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressField {
-    /// That of the main tables.
-    Url,
-    /// That of the secrets.
-    SecretsUrl,
-}
 
 /// The store. A clone is the same store; the last one to go closes it.
 #[derive(Clone)]
@@ -137,18 +79,15 @@ struct Inner {
     room: Arc<Room>,
     /// This server's name: in its journal, and on the leases it holds.
     server: String,
+    /// The number under which we write our part of the journal.
+    writer: u64,
     /// Where the journal's chain ends in what is committed. Held by whoever appends to it.
     head: FairMutex<journal::Head>,
     swept: Mutex<Swept>,
+    /// On a PostgreSQL.
+    shared: Option<Shared>,
     /// Keeps other processes out of the directory while we live.
     _lock: Option<File>,
-}
-
-/// How far sweeping has come, and until when it rests after a whole round.
-#[derive(Default)]
-struct Swept {
-    place: Option<Place>,
-    rests_until: Option<Timestamp>,
 }
 
 impl Store {
@@ -416,18 +355,6 @@ impl Store {
         self.0.main.read(|sql| profiles::by_provision_key(sql, key))
     }
 
-    /// Journals things that changed no device: one transaction, synced when this returns.
-    ///
-    /// # Errors
-    /// [`StoreError::Full`], what the database says; then none of them is journalled.
-    pub fn append(&self, entries: &[NewEntry], now: Timestamp) -> Result<(), StoreError> {
-        self.0.room.to_grow()?;
-        self.chained(|_, mut pen| {
-            entries.iter().try_for_each(|entry| pen.append(entry, now))?;
-            Ok(((), pen.finish()?))
-        })
-    }
-
     /// Reads for an operator: all of one moment. `f` may run again, so it only reads.
     ///
     /// # Errors
@@ -474,49 +401,12 @@ impl Store {
         }
     }
 
-    /// Looks after the store: checkpoints, the reserve on the disk, orphaned sealed values, old telemetry.
-    /// Meant to be called many times a second, on a thread that nobody waits for.
-    ///
-    /// # Errors
-    /// The first thing that failed; the rest was done all the same.
-    pub fn maintain(&self, now: Timestamp) -> Result<(), StoreError> {
-        let inner = &*self.0;
-        let done = [
-            inner.main.tend(),
-            inner.vault.tend(),
-            if inner.keys.get().is_some() { inner.vault.keep_fresh(now) } else { Ok(()) },
-            inner.telemetry.tend(),
-            inner.room.take_back(),
-            self.sweep(now),
-            inner.telemetry.prune(now),
-        ];
-        done.into_iter().collect()
-    }
-
-    /// Walks along the whole journal. With `known` heads it also sees whether its end was cut off.
-    ///
-    /// # Errors
-    /// What the database says. What is wrong with the journal is no error but in the answer.
-    pub fn verify_journal(&self, known: Option<&[Head]>) -> Result<journal::Verification, StoreError> {
-        let main = &self.0.main;
-        let writers = main.read(journal::writers)?;
-        journal::verify(self.keys()?, known.unwrap_or_default(), |f| main.read(f), &writers)
-    }
-
-    /// The ends of the journal's chains, to be kept elsewhere.
+    /// The moment it is by the clock that all servers share: the database's. On SQLite it is `local`.
     ///
     /// # Errors
     /// What the database says.
-    pub fn journal_heads(&self) -> Result<Vec<Head>, StoreError> {
-        self.0.main.read(journal::heads)
-    }
-
-    /// Moves all logs into their files, as closing does.
-    ///
-    /// # Errors
-    /// What the databases say.
-    pub fn checkpoint(&self) -> Result<(), StoreError> {
-        self.0.checkpoint()
+    pub fn now(&self, local: Timestamp) -> Result<Timestamp, StoreError> {
+        self.0.main.peek(|sql| tables::now(sql, local))
     }
 
     fn each<K, T>(
@@ -540,96 +430,4 @@ impl Store {
         let done = f();
         if done.is_err() && !was_short && self.0.room.is_short() { f() } else { done }
     }
-
-    /// As [`Store::chained`], for what needs no more than the pen.
-    fn journalled<T>(
-        &self,
-        mut f: impl for<'c, 'p> FnMut(Sql<'c>, &'p mut Pen<'c>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.chained(|sql, mut pen| {
-            let value = f(sql, &mut pen)?;
-            Ok((value, pen.head()))
-        })
-    }
-
-    /// A transaction that appends to the journal. The chain moves on only once it is committed.
-    fn chained<T>(
-        &self,
-        mut f: impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
-    ) -> Result<T, StoreError> {
-        let keys = self.keys()?;
-        let mut head = self.0.head.lock();
-        let written = self.chained_from(keys, &mut head, &mut f);
-        if !matches!(&written, Err(StoreError::Taken(rule)) if rule == JOURNAL_POSITION) {
-            return written;
-        }
-        // A commit whose answer was lost was kept after all, so the chain ends elsewhere.
-        let writer = head.position.writer;
-        *head = self.0.main.read(|sql| journal::head(sql, writer))?;
-        self.chained_from(keys, &mut head, &mut f)
-    }
-
-    fn chained_from<T>(
-        &self,
-        keys: &Keys,
-        head: &mut journal::Head,
-        f: &mut impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
-    ) -> Result<T, StoreError> {
-        let (value, end) = self.0.main.write(|sql| f(sql, Pen::new(sql, keys, head)))?;
-        *head = end;
-        Ok(value)
-    }
-
-    /// Their rows are gone, so whatever fails here is swept later.
-    fn delete_sealed(&self, places: &[Place]) {
-        if let Err(error) = self.0.vault.delete(places) {
-            tracing::warn!(%error, values = places.len(), "sealed values wait to be swept");
-        }
-    }
-
-    /// Looks at the next sealed values and deletes those that no row names.
-    fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut swept = self.0.swept.lock();
-        if swept.rests_until.is_some_and(|until| now < until) {
-            return Ok(());
-        }
-        let settled = self.0.vault.settled(swept.place, SWEPT_AT_ONCE, now)?;
-        let orphans = self.0.main.read(|sql| orphans(sql, &settled))?;
-        self.0.vault.delete(&orphans)?;
-        swept.place = settled.last().copied();
-        // A round reads every sealed value: often enough is once in a while.
-        swept.rests_until = settled.is_empty().then(|| now.plus_ms(SWEEP_REST_MS));
-        Ok(())
-    }
-}
-
-impl Inner {
-    fn checkpoint(&self) -> Result<(), StoreError> {
-        self.vault.checkpoint()?;
-        self.main.checkpoint()?;
-        self.telemetry.checkpoint()
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Err(error) = self.checkpoint() {
-            // Nothing is lost: the logs are read at the next start.
-            tracing::warn!(%error, "the databases' logs could not be moved into their files");
-        }
-    }
-}
-
-fn orphans(sql: Sql<'_>, places: &[Place]) -> Result<Vec<Place>, StoreError> {
-    let mut orphans = Vec::new();
-    for place in places {
-        let named = match place.kind {
-            Kind::GroupSecret => profiles::names(sql, *place)?,
-            _ => devices::names(sql, *place)?,
-        };
-        if !named {
-            orphans.push(*place);
-        }
-    }
-    Ok(orphans)
 }

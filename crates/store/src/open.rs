@@ -8,8 +8,11 @@ use std::sync::{Arc, OnceLock};
 use domain::{Secret, Timestamp};
 use parking_lot::{FairMutex, Mutex};
 
+use crate::chain::Shared;
+use crate::changes::Seen;
 use crate::driver::postgres::{self, Address, Waiter};
 use crate::driver::{Database, MAIN, Room, SECRETS, Setup, Sql, Synchronous, TELEMETRY, params};
+use crate::presence::Presence;
 use crate::secrets::{KeySource, Vault};
 use crate::tables::{devices, journal, tenants};
 use crate::{Backend, Inner, Options, Postgres, Store, StoreError, TelemetryStore};
@@ -20,6 +23,7 @@ const TELEMETRY_CACHE_KIB: u32 = 32 << 10;
 const SECRETS_CACHE_KIB: u32 = 8 << 10;
 /// Connections for secrets, and for telemetry: one writes, the others read.
 const FEW_CONNECTIONS: usize = 4;
+const PRESENCE_CONNECTIONS: usize = 2;
 
 /// The databases of a store.
 struct Databases {
@@ -38,7 +42,8 @@ pub(crate) fn open(
 ) -> Result<Store, StoreError> {
     match &options.backend {
         Backend::Directory => {
-            let store = assemble(directory(&options.dir, synchronous)?, keks, &options.server, now)?;
+            let databases = directory(&options.dir, synchronous)?;
+            let store = assemble(databases, None, keks, &options.server, now)?;
             // New files have their names only once their directory is synced.
             File::open(&options.dir)?.sync_all()?;
             Ok(store)
@@ -82,6 +87,8 @@ fn connect(
     let secrets = place.secrets_url.as_ref().map(parse).transpose()?;
     let secrets = secrets.as_ref().unwrap_or(&address);
     let opening = main.opening()?;
+    let presence = postgres::Database::join(&address, &MAIN, PRESENCE_CONNECTIONS, &waiter)?;
+    let presence = Presence::enter(presence, server)?;
     let databases = Databases {
         secrets: Database::connect(secrets, &SECRETS, FEW_CONNECTIONS, &waiter)?,
         telemetry: Database::connect(&address, &TELEMETRY, FEW_CONNECTIONS, &waiter)?,
@@ -89,13 +96,14 @@ fn connect(
         room: Arc::new(Room::elsewhere()),
         lock: None,
     };
-    let store = assemble(databases, keks, server, now);
+    let store = assemble(databases, Some(presence), keks, server, now);
     drop(opening);
     store
 }
 
 fn assemble(
     Databases { main, secrets, telemetry, room, lock }: Databases,
+    presence: Option<Presence>,
     keks: Arc<dyn KeySource>,
     server: &str,
     now: Timestamp,
@@ -109,6 +117,8 @@ fn assemble(
         tenants::skip_device_keys(sql, largest.max(devices::largest_key(sql)?))?;
         journal::continue_chain(sql, server, now)
     })?;
+    let seen = Seen::from(&main.read(journal::heads)?);
+    let shared = presence.map(|presence| Shared { presence, seen: Mutex::new(seen), tied: Mutex::default() });
     let inner = Inner {
         main,
         vault,
@@ -117,8 +127,10 @@ fn assemble(
         locked: Mutex::default(),
         room,
         server: server.to_owned(),
+        writer: head.position.writer,
         head: FairMutex::new(head),
         swept: Mutex::default(),
+        shared,
         _lock: lock,
     };
     let store = Store(Arc::new(inner));

@@ -15,6 +15,12 @@ struct Nobody;
 
 impl Sessions for Nobody {
     fn close(&self, _: &[DeviceKey], _: Farewell) {}
+
+    fn present(&self, _: &[DeviceKey]) -> Vec<DeviceKey> {
+        Vec::new()
+    }
+
+    fn close_others(&self, _: &[(DeviceKey, Option<domain::Generation>)]) {}
 }
 
 /// A batcher over a store of its own, with one profile.

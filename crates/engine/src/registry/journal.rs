@@ -6,7 +6,7 @@ use domain::{DeviceKey, DeviceRecord, TenantId, Timestamp};
 use serde_json::Value;
 use store::Change;
 use store::journal::{
-    ATTEMPT, Head, JournalEntry, JournalQuery, NewEntry, PROVISION, Position, Verification, What as Happened,
+    ATTEMPT, Cursor, Head, JournalEntry, JournalQuery, NewEntry, PROVISION, Verification, What as Happened,
 };
 
 use super::{Operator, Registry, RegistryError, tenants};
@@ -115,7 +115,8 @@ impl Registry {
         let mut attempts = Vec::new();
         for _ in 0..MOST_STRETCHES {
             let left = limit - attempts.len();
-            let wanted = JournalQuery { tenant, kinds: &[PROVISION, ATTEMPT], before, limit: left };
+            let from = before.as_ref();
+            let wanted = JournalQuery { tenant, kinds: &[PROVISION, ATTEMPT], before: from, limit: left };
             let page = self.store.read(|view| view.journal(&wanted))?;
             let found = page.entries.into_iter().map(|entry| attempt(&entry, &tenants));
             attempts.extend(found.filter(|it| query.name.is_none() || it.name.as_deref() == query.name));
@@ -124,7 +125,7 @@ impl Registry {
                 break;
             }
         }
-        Ok(AttemptPage { attempts, next: before.map(|at| format!("{}.{}", at.writer, at.number)) })
+        Ok(AttemptPage { attempts, next: before.map(|cursor| cursor.to_string()) })
     }
 
     /// The ends of the journal's chains: kept elsewhere, they show later that nothing was cut off.
@@ -165,11 +166,8 @@ impl Registry {
     }
 }
 
-fn cursor(text: &str) -> Result<Position, RegistryError> {
-    let parsed = text.split_once('.').and_then(|(writer, number)| {
-        Some(Position { writer: writer.parse().ok()?, number: number.parse().ok()? })
-    });
-    parsed.ok_or_else(|| RegistryError::invalid("cursor", "it is not one that a listing gave."))
+fn cursor(text: &str) -> Result<Cursor, RegistryError> {
+    text.parse().map_err(|()| RegistryError::invalid("cursor", "it is not one that a listing gave."))
 }
 
 /// An entry as an attempt. Of one whose detail was erased, the header is left.

@@ -34,6 +34,12 @@ impl Sessions for Closed {
     fn close(&self, devices: &[DeviceKey], why: Farewell) {
         self.0.lock().extend(devices.iter().map(|device| (*device, why)));
     }
+
+    fn present(&self, _: &[DeviceKey]) -> Vec<DeviceKey> {
+        Vec::new()
+    }
+
+    fn close_others(&self, _: &[(DeviceKey, Option<domain::Generation>)]) {}
 }
 
 /// A registry over a store in a folder of its own, with a clock that a test moves.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domain::DeviceKey;
+use domain::{DeviceKey, Generation};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -39,6 +39,7 @@ impl Default for Sessions {
 
 struct Entry {
     number: u64,
+    generation: Generation,
     mailbox: mpsc::Sender<Kick>,
 }
 
@@ -51,11 +52,11 @@ pub struct Place {
 }
 
 impl Sessions {
-    /// Enters a new session of a device; the one it had is asked to end.
-    pub fn enter(self: &Arc<Sessions>, device: DeviceKey) -> Place {
+    /// Enters a new session of a device, opened with credentials of that generation; the one it had is asked to end.
+    pub fn enter(self: &Arc<Sessions>, device: DeviceKey, generation: Generation) -> Place {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (sender, mailbox) = mpsc::channel(MAILBOX);
-        let before = self.shard(device).lock().insert(device, Entry { number, mailbox: sender });
+        let before = self.shard(device).lock().insert(device, Entry { number, generation, mailbox: sender });
         if let Some(before) = before {
             // A full mailbox holds a reason to end already.
             let _ = before.mailbox.try_send(Kick::TakenOver);
@@ -94,6 +95,21 @@ impl engine::Sessions for Sessions {
             }
         }
     }
+
+    fn present(&self, devices: &[DeviceKey]) -> Vec<DeviceKey> {
+        self.closes.fetch_add(1, Ordering::SeqCst);
+        devices.iter().copied().filter(|device| self.shard(*device).lock().contains_key(device)).collect()
+    }
+
+    fn close_others(&self, standing: &[(DeviceKey, Option<Generation>)]) {
+        for (device, generation) in standing {
+            let shard = self.shard(*device).lock();
+            if let Some(entry) = shard.get(device).filter(|entry| Some(entry.generation) != *generation) {
+                // As above.
+                let _ = entry.mailbox.try_send(Kick::Void);
+            }
+        }
+    }
 }
 
 impl Place {
@@ -121,9 +137,9 @@ mod tests {
     #[test]
     fn a_new_session_ends_the_one_before_and_keeps_its_place_when_that_leaves() {
         let sessions = Arc::new(Sessions::default());
-        let mut first = sessions.enter(DeviceKey(65));
-        let mut second = sessions.enter(DeviceKey(65));
-        let _other = sessions.enter(DeviceKey(1));
+        let mut first = sessions.enter(DeviceKey(65), Generation(1));
+        let mut second = sessions.enter(DeviceKey(65), Generation(1));
+        let _other = sessions.enter(DeviceKey(1), Generation(1));
         assert_eq!(first.kicked().now_or_never(), Some(Kick::TakenOver));
         drop(first);
         assert_eq!(sessions.count(), 2);
@@ -131,6 +147,20 @@ mod tests {
         assert_eq!(second.kicked().now_or_never(), Some(Kick::Void));
         drop(second);
         assert_eq!(sessions.count(), 1);
+    }
+
+    #[test]
+    fn only_sessions_with_other_credentials_are_closed_when_another_server_changed_a_device() {
+        let sessions = Arc::new(Sessions::default());
+        let before = sessions.closes();
+        let mut places = [1, 2, 3].map(|key| sessions.enter(DeviceKey(key), Generation(7)));
+        let asked = [1, 2, 3, 4].map(DeviceKey);
+        assert_eq!(sessions.present(&asked), asked[..3]);
+        assert_ne!(sessions.closes(), before);
+        let standing = [Some(Generation(7)), Some(Generation(8)), None];
+        sessions.close_others(&[0, 1, 2].map(|at| (asked[at], standing[at])));
+        let kicked = places.each_mut().map(|place| place.kicked().now_or_never());
+        assert_eq!(kicked, [None, Some(Kick::Void), Some(Kick::Void)]);
     }
 
     #[test]

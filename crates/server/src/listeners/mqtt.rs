@@ -119,7 +119,7 @@ async fn admit(
                 return None;
             }
         };
-        let place = welcome.device.map(|device| shared.sessions.enter(device));
+        let place = welcome.device.map(|it| shared.sessions.enter(it.device, it.generation));
         // A credential may have become void after it was looked at and before the session could be closed
         // for it; then it is looked at again.
         if place.is_none() || shared.sessions.closes() == closes {

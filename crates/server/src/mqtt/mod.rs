@@ -7,7 +7,7 @@ mod session;
 use std::time::Instant;
 
 use bytes::Bytes;
-use domain::DeviceKey;
+use engine::Connected;
 use wire::mqtt::{Publish, Qos, ReasonCode};
 
 use crate::protocols::{Faces, Task};
@@ -40,7 +40,7 @@ pub struct Refused {
 /// A client that may come in.
 pub struct Welcome {
     /// The device that it is, where it has shown that it is one.
-    pub device: Option<DeviceKey>,
+    pub device: Option<Connected>,
     /// What it may do.
     pub session: Box<dyn MqttSession>,
 }

@@ -34,6 +34,12 @@ struct NoSessions;
 
 impl Sessions for NoSessions {
     fn close(&self, _: &[DeviceKey], _: Farewell) {}
+
+    fn present(&self, _: &[DeviceKey]) -> Vec<DeviceKey> {
+        Vec::new()
+    }
+
+    fn close_others(&self, _: &[(DeviceKey, Option<domain::Generation>)]) {}
 }
 
 /// A registry with two tenants, one device each, behind the router.

@@ -56,6 +56,27 @@ impl Database {
         connections: usize,
         waiter: &Waiter,
     ) -> Result<Database, StoreError> {
+        let database = Database::join(address, schema, connections, waiter)?;
+        database.check()?;
+        database.write(|sql| {
+            // Whoever holds it is making the same tables.
+            sql.batch(&format!(
+                "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({})",
+                OPENING + 1
+            ))?;
+            make_schema(sql, schema.schema)?;
+            schema.migrate(sql)
+        })?;
+        Ok(database)
+    }
+
+    /// Connections to a schema as it is.
+    pub(crate) fn join(
+        address: &Address,
+        schema: &Schema,
+        connections: usize,
+        waiter: &Waiter,
+    ) -> Result<Database, StoreError> {
         let (config, tls) = address.config(schema.schema)?;
         let recycling_method = RecyclingMethod::Fast;
         let manager = Manager::from_config(config, tls, ManagerConfig { recycling_method });
@@ -68,18 +89,7 @@ impl Database {
             .post_create(Hook::async_fn(|client, _| Box::pin(see_to_it_that_commits_are_synced(client))))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let database = Database { pool, waiter: waiter.clone(), name: schema.schema };
-        database.check()?;
-        database.write(|sql| {
-            // Whoever holds it is making the same tables.
-            sql.batch(&format!(
-                "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({})",
-                OPENING + 1
-            ))?;
-            make_schema(sql, schema.schema)?;
-            schema.migrate(sql)
-        })?;
-        Ok(database)
+        Ok(Database { pool, waiter: waiter.clone(), name: schema.schema })
     }
 
     /// Until what this gives is dropped, no other server opens the store.

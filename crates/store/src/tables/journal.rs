@@ -3,6 +3,8 @@
 //! Kinds: `provision` (in the transaction that changes the device), `attempt` (every other outcome), and the
 //! audit kinds of operators. A detail is compact JSON with a version `"v"`.
 
+mod listing;
+pub(crate) mod tie;
 mod verify;
 mod written;
 
@@ -18,6 +20,8 @@ use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 use crate::journal_chain::{self, Header, Link, SALT_BYTES, START, WHOLE};
 use crate::secrets::{Keys, fill_random};
+pub use listing::Cursor;
+pub(crate) use tie::Tie;
 pub(crate) use verify::verify;
 pub use verify::{Fault, Verification, Wrong};
 use written::Written;
@@ -26,13 +30,14 @@ use written::Written;
 pub const PROVISION: &str = "provision";
 /// The kind of an entry about an attempt that changed nothing.
 pub const ATTEMPT: &str = "attempt";
+/// The kind of an entry that signs where all servers' chains end.
+pub const TIE: &str = "tie";
+const SERVER: &str = "server";
 const DEVICE: &str = "device";
 const DETAIL_VERSION: u32 = 1;
 
 /// Numbers of a writer's entries are below 2 to this.
 const NUMBER_BITS: u32 = 40;
-/// Most entries that one page looks at, however few it finds.
-const MOST_SCANNED: u32 = 10_000;
 
 /// An entry to be appended.
 #[derive(Clone, Debug)]
@@ -80,7 +85,7 @@ pub struct Attempt {
     pub count: u32,
 }
 
-/// Where an entry stands in the journal: a cursor.
+/// Where an entry stands in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The writer's number.
@@ -124,8 +129,8 @@ pub struct JournalQuery<'a> {
     pub tenant: Option<TenantId>,
     /// Only those of these kinds; empty means all.
     pub kinds: &'a [&'a str],
-    /// Only those older than this one.
-    pub before: Option<Position>,
+    /// Only those behind the page that ended here.
+    pub before: Option<&'a Cursor>,
     /// How many at most.
     pub limit: usize,
 }
@@ -136,30 +141,17 @@ pub struct JournalPage {
     /// The entries; may be fewer than asked for although there are more.
     pub entries: Vec<JournalEntry>,
     /// Where to go on; `None` at the end.
-    pub next: Option<Position>,
+    pub next: Option<Cursor>,
 }
 
 impl View<'_> {
-    /// A page of entries, the newest first. Looks at ten thousand at most; `next` goes on from there.
+    /// A page of entries of all servers, the newest first. Looks at ten thousand at most; `next` goes on from
+    /// there. Clocks of servers differ, so entries of different servers are in the order of those.
     ///
     /// # Errors
     /// What the database says.
     pub fn journal(&self, query: &JournalQuery<'_>) -> Result<JournalPage, StoreError> {
-        let sql = "SELECT position, at, tenant, device, kind, actor, detail FROM journal
-                   WHERE position < ? ORDER BY position DESC LIMIT ?";
-        let before = query.before.map_or(i64::MAX, Position::packed);
-        let mut page = JournalPage { entries: Vec::new(), next: None };
-        let mut scanned = 0;
-        self.sql.each(sql, params![before, MOST_SCANNED], |row| {
-            scanned += 1;
-            if wanted(query, row)? {
-                page.entries.push(read_entry(row)?);
-            }
-            let ends = page.entries.len() >= query.limit || scanned == MOST_SCANNED;
-            page.next = ends.then_some(Position::unpack(row.int(0)?));
-            Ok(!ends)
-        })?;
-        Ok(page)
+        listing::page(self.sql, query)
     }
 }
 
@@ -280,6 +272,12 @@ impl<'a> Pen<'a> {
         self.write(&record, &detail, now)
     }
 
+    /// Signs where all chains end.
+    pub(crate) fn tie(&mut self, heads: &[Head], now: Timestamp) -> Result<(), StoreError> {
+        let record = Record { tenant: 0, device: None, kind: TIE, actor: SERVER };
+        self.write(&record, &Tie::of(heads), now)
+    }
+
     fn write(
         &mut self,
         record: &Record<'_>,
@@ -335,11 +333,18 @@ impl Salts {
 }
 
 impl Position {
-    fn packed(self) -> i64 {
+    /// Above the number of every entry.
+    const END: u64 = (1 << NUMBER_BITS) - 1;
+
+    fn is_storable(self) -> bool {
+        self.writer < 1 << (63 - NUMBER_BITS) && self.number <= Position::END
+    }
+
+    pub(crate) fn packed(self) -> i64 {
         (self.writer << NUMBER_BITS | self.number).cast_signed()
     }
 
-    fn unpack(packed: i64) -> Position {
+    pub(crate) fn unpack(packed: i64) -> Position {
         let packed = packed.cast_unsigned();
         Position { writer: packed >> NUMBER_BITS, number: packed & ((1 << NUMBER_BITS) - 1) }
     }

@@ -54,10 +54,17 @@ impl House {
 
     /// A new device with a token of the server's making.
     pub(crate) fn create(&self, name: &str) -> Provision {
+        let mut provision = self.create_without_key(name);
+        provision.device.key = self.key();
+        provision
+    }
+
+    /// The same, before it has a key.
+    pub(crate) fn create_without_key(&self, name: &str) -> Provision {
         let generation = Generation(u64::MAX - 5);
         Provision {
             device: DeviceRecord {
-                key: self.key(),
+                key: DeviceKey(0),
                 tenant: self.profile.tenant,
                 name: name.to_owned(),
                 profile: self.profile.id,

@@ -177,7 +177,7 @@ fn pages_come_newest_first_by_tenant_and_kind() {
     assert_eq!(detail["outcome"], "proof-invalid");
     assert_eq!((&detail["v"], &detail["count"], &detail["name"]), (&json!(1), &json!(3), &json!("pump")));
     let first = read(JournalQuery { kinds: &[PROVISION], limit: 2, ..ALL });
-    let second = read(JournalQuery { kinds: &[PROVISION], before: first.next, ..ALL });
+    let second = read(JournalQuery { kinds: &[PROVISION], before: first.next.as_ref(), ..ALL });
     let names: Vec<_> = first
         .entries
         .iter()

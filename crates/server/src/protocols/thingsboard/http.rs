@@ -39,7 +39,7 @@ pub(super) async fn answer(
             Ok(body) => provision(&body, origin, settings, faces).await,
             Err(error) => unread(error),
         },
-        Path::Post { token, post } => match faces.device_auth.by_token(&token, origin, None) {
+        Path::Post { token, post } => match faces.device_auth.by_token(&token, origin, None).await {
             Ok(device) => store(&device, post, body, faces).await,
             Err(refusal) => refused(refusal),
         },

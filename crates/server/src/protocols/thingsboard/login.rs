@@ -16,7 +16,7 @@ use crate::protocols::Faces;
 const PROVISION: &str = "provision";
 
 /// Takes or refuses a CONNECT; nobody else wants it.
-pub(super) fn claim(connect: &Connect, origin: Origin, settings: Settings, faces: &Faces) -> Claim {
+pub(super) async fn claim(connect: &Connect, origin: Origin, settings: Settings, faces: &Faces) -> Claim {
     let login = login(connect);
     if login.client_id == PROVISION || login.user_name.expose() == PROVISION {
         return provisioning(origin, settings);
@@ -26,13 +26,13 @@ pub(super) fn claim(connect: &Connect, origin: Origin, settings: Settings, faces
         Shown::Nothing if settings.anonymous_provisioning => provisioning(origin, settings),
         Shown::Nothing => Claim::Refused(refuse::login(Refusal::CredentialsUnknown, shown)),
         Shown::ClientId if settings.anonymous_provisioning => {
-            match faces.device_auth.by_client_id(&login.client_id, origin, None) {
+            match faces.device_auth.by_client_id(&login.client_id, origin, None).await {
                 Ok(Some(device)) => welcome(device),
                 Ok(None) => provisioning(origin, settings),
                 Err(refusal) => Claim::Refused(refuse::login(refusal, shown)),
             }
         }
-        Shown::ClientId | Shown::Words => match faces.device_auth.by_login(&login, origin, None) {
+        Shown::ClientId | Shown::Words => match faces.device_auth.by_login(&login, origin, None).await {
             Ok(device) => welcome(device),
             Err(refusal) => Claim::Refused(refuse::login(refusal, shown)),
         },
@@ -61,5 +61,5 @@ fn provisioning(origin: Origin, settings: Settings) -> Claim {
 }
 
 fn welcome(device: Connected) -> Claim {
-    Claim::Welcome(Welcome { device: Some(device.device), session: Box::new(DeviceSession::new(device)) })
+    Claim::Welcome(Welcome { device: Some(device), session: Box::new(DeviceSession::new(device)) })
 }

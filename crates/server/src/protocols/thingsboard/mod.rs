@@ -55,7 +55,7 @@ impl Protocol for ThingsBoard {
 
     fn mqtt<'a>(&'a self, connect: &'a Connect, peer: Peer, faces: &'a Faces) -> Task<'a, Claim> {
         let origin = Origin { source: peer.address, wire: Wire::ThingsboardMqtt };
-        Box::pin(std::future::ready(login::claim(connect, origin, self.settings, faces)))
+        Box::pin(login::claim(connect, origin, self.settings, faces))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Is the journal what was written? A walk along every chain.
 
-use super::{Head, Position};
+use std::collections::{BTreeMap, HashSet};
+
+use super::{Head, Position, TIE, Tie};
 use crate::StoreError;
-use crate::driver::{Row, Sql, params};
+use crate::driver::{Database, Row, Sql, params};
 use crate::journal_chain::{self, Header, Link, START};
 use crate::secrets::Keys;
 
@@ -63,28 +65,98 @@ impl std::fmt::Display for Fault {
         }
     }
 }
+
+/// Runs its argument in a read transaction.
+pub(crate) trait Read {
+    fn stored(
+        &self,
+        f: &dyn Fn(Sql<'_>) -> Result<Vec<Stored>, StoreError>,
+    ) -> Result<Vec<Stored>, StoreError>;
+    fn link(&self, position: Position) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+impl Read for Database {
+    fn stored(
+        &self,
+        f: &dyn Fn(Sql<'_>) -> Result<Vec<Stored>, StoreError>,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.read(f)
+    }
+
+    fn link(&self, position: Position) -> Result<Option<Vec<u8>>, StoreError> {
+        let text = "SELECT link FROM journal WHERE position = ?";
+        self.peek(|sql| sql.first(text, params![position.packed()], |row| row.bytes(0).map(<[u8]>::to_vec)))
+    }
+}
+
+/// What tie entries say of chains.
+#[derive(Default)]
+struct Ties {
+    /// Of each writer the largest number that a tie names and that is not there.
+    absent: BTreeMap<u64, u64>,
+    /// What was compared already: servers sign the same end again and again.
+    compared: HashSet<Position>,
+}
+
+impl Ties {
+    fn compare(
+        &mut self,
+        head: &Head,
+        read: &impl Read,
+        verification: &mut Verification,
+    ) -> Result<(), StoreError> {
+        if head.position.number == 0 || !self.compared.insert(head.position) {
+            return Ok(());
+        }
+        match read.link(head.position)? {
+            Some(link) if link == head.link => {}
+            Some(_) => verification.tell(head.position, Wrong::Replaced),
+            None => {
+                let most = self.absent.entry(head.position.writer).or_default();
+                *most = head.position.number.max(*most);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is missing in the middle of a chain was told before; what is missing behind its end was not.
+    fn end(self, verification: &mut Verification) {
+        for (writer, number) in self.absent {
+            let end = verification.heads.iter().find(|head| head.position.writer == writer);
+            if end.is_none_or(|end| end.position.number < number) {
+                verification.tell(Position { writer, number }, Wrong::Cut);
+            }
+        }
+    }
+}
+
 /// Walks along all chains, in read transactions that are short however long the journal is.
 ///
-/// `read` runs its argument in a read transaction.
+/// Ties compare the chains with each other.
 pub(crate) fn verify(
     keys: &Keys,
     known: &[Head],
-    read: impl Fn(&dyn Fn(Sql<'_>) -> Result<Vec<Stored>, StoreError>) -> Result<Vec<Stored>, StoreError>,
+    read: &impl Read,
     writers: &[u64],
 ) -> Result<Verification, StoreError> {
     let mut verification = Verification::default();
+    let mut ties = Ties::default();
     for writer in writers {
         let mut walk = Walk::new(*writer, keys, known);
         loop {
             let from = walk.at.packed();
-            let entries = read(&|sql| stretch(sql, from))?;
+            let entries = read.stored(&|sql| stretch(sql, from))?;
             if entries.is_empty() {
                 break;
             }
             entries.iter().for_each(|entry| walk.step(entry, &mut verification));
+            for head in std::mem::take(&mut walk.tied) {
+                ties.compare(&head, read, &mut verification)?;
+            }
         }
         walk.end(&mut verification);
     }
+    ties.end(&mut verification);
     let cut = known.iter().filter(|head| !writers.contains(&head.position.writer));
     verification.faults.extend(cut.map(|head| Fault { position: head.position, wrong: Wrong::Cut }));
     Ok(verification)
@@ -111,12 +183,14 @@ struct Walk<'a> {
     at: Position,
     /// The link of the entry before; `None` where that is missing.
     link: Option<Link>,
+    /// What ties that hold have signed, and is to be compared.
+    tied: Vec<Head>,
 }
 
 impl<'a> Walk<'a> {
     fn new(writer: u64, keys: &'a Keys, known: &'a [Head]) -> Walk<'a> {
         let known = known.iter().filter(|head| head.position.writer == writer).collect();
-        Walk { keys, known, at: Position { writer, number: 0 }, link: Some(START) }
+        Walk { keys, known, at: Position { writer, number: 0 }, link: Some(START), tied: Vec::new() }
     }
 
     fn step(&mut self, entry: &Stored, verification: &mut Verification) {
@@ -126,8 +200,10 @@ impl<'a> Walk<'a> {
             verification.tell(position, Wrong::Missing { until: entry.position.number - 1 });
             self.link = None;
         }
-        if let Some(wrong) = self.judge(entry) {
-            verification.tell(entry.position, wrong);
+        match self.judge(entry) {
+            Some(wrong) => verification.tell(entry.position, wrong),
+            None if entry.kind == TIE => self.tied.extend(Tie::read(&entry.detail)),
+            None => {}
         }
         verification.entries += 1;
         verification.erased += u64::from(entry.detail.first() == Some(&journal_chain::DIGEST));
