@@ -1,4 +1,4 @@
-//! How fast records are made by the store alone, in batches of 64: `record_bench DIR [SECONDS] [PRESENT]`.
+//! How fast records are made by the store alone: `record_bench DIR|postgres://… [SECONDS] [PRESENT] [BATCH]`.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a program that prints a figure")]
 
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use domain::{
     Credential, DeviceKey, DeviceRecord, DeviceState, Generation, Origin, ProfileId, Provision, Secret,
     TenantId, Timestamp, Version, Wire,
 };
-use store::{Change, Entry, LocalKek, NewProfile, Options, SecretLimits, Store, StoreError};
+use store::{
+    Backend, Change, Entry, LocalKek, NewProfile, Options, Postgres, SecretLimits, Store, StoreError,
+};
 use zeroize::Zeroizing;
-
-const BATCH: u64 = 64;
 
 struct Bench {
     store: Store,
@@ -26,7 +26,8 @@ fn main() {
     let seconds: u64 = arguments.next().map_or(10, |text| text.parse().expect("seconds"));
     let present: u64 = arguments.next().map_or(0, |text| text.parse().expect("a number of devices"));
     let kek = Arc::new(LocalKek::new("bench", Zeroizing::new([7; 32])));
-    let options = Options { dir: dir.into(), server: "bench".to_owned(), backend: store::Backend::Directory };
+    let size: u64 = arguments.next().map_or(64, |text| text.parse().expect("records in a batch"));
+    let options = Options { backend: backend(&dir), dir: dir.into(), server: "bench".to_owned() };
     let store = Store::open(options, kek, now()).expect("a store");
     let profile = profile(&store);
     let keeper = store.clone();
@@ -42,11 +43,23 @@ fn main() {
     let mut slowest = Duration::ZERO;
     while begun.elapsed() < Duration::from_secs(seconds) {
         let start = Instant::now();
-        made += bench.batch(BATCH);
+        made += bench.batch(size);
         slowest = slowest.max(start.elapsed());
     }
     let rate = made as f64 / begun.elapsed().as_secs_f64();
-    println!("{made} records, {rate:.0}/s in batches of {BATCH}, slowest batch {slowest:?}");
+    println!("{made} records, {rate:.0}/s in batches of {size}, slowest batch {slowest:?}");
+}
+
+fn backend(place: &str) -> Backend {
+    if !place.starts_with("postgres") {
+        return Backend::Directory;
+    }
+    Backend::Postgres(Postgres {
+        url: Secret::new(place),
+        secrets_url: None,
+        root_certificate: None,
+        connections: 8,
+    })
 }
 
 fn profile(store: &Store) -> (ProfileId, Version) {
