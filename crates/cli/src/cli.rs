@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::client::Client;
-use crate::commands::{attempts, audit, device, explain, operator, profile, secrets, simulate, tenant};
+use crate::commands::{
+    attempts, audit, backup, device, explain, operator, profile, secrets, simulate, tenant,
+};
 use crate::connection::ServerFlags;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::render::{Format, Output};
@@ -46,6 +48,9 @@ enum Command {
     /// The keys behind every secret: rotate them, open a locked server
     #[command(subcommand)]
     Secrets(secrets::Command),
+    /// Backups, made while the server serves
+    #[command(subcommand)]
+    Backup(backup::Command),
     /// Act as a fleet of devices: provision them, measure, report
     Simulate(Box<simulate::Args>),
 }
@@ -75,6 +80,7 @@ impl Cli {
             Command::Attempts(args) => args.run(&client()?, out).await,
             Command::Explain(args) => args.run(&client()?, out).await,
             Command::Audit(command) => command.run(&client()?, out).await,
+            Command::Backup(command) => command.run(&client()?, out).await,
             Command::Secrets(command) => command.run(&client()?, out).await,
             Command::Simulate(args) => args.run(out).await,
         }
@@ -121,6 +127,8 @@ mod tests {
             "muster explain pump-17 --profile p --source 10.0.0.1",
             "muster audit verify --head head.json",
             "muster audit head",
+            "muster backup create --name before-upgrade",
+            "muster backup list",
             "muster secrets list",
             "muster secrets unlock --passphrase-file -",
             "muster secrets kek add",

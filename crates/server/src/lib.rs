@@ -19,4 +19,5 @@ mod probes;
 pub mod process;
 pub mod protocols;
 pub mod quickstart;
+pub mod restoring;
 pub mod serve;

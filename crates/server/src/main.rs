@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use server::config::{self, Config, LogFormat};
 use server::serve::{Server, load_config, until_signalled};
-use server::{logging, process, quickstart};
+use server::{logging, process, quickstart, restoring};
 
 /// A device provisioning server.
 #[derive(Parser)]
@@ -33,6 +33,13 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Looks at backups that `muster backup create` made.
+    Backup {
+        #[command(subcommand)]
+        command: BackupCommand,
+    },
+    /// Makes a server's data of a backup, where there is none yet.
+    Restore(restoring::Arguments),
     /// Serves with a demonstration profile and a simulated device, and shows what to try.
     Quickstart(quickstart::Arguments),
 }
@@ -44,6 +51,15 @@ enum ConfigCommand {
         /// The file; without it the environment over the defaults.
         #[arg(long)]
         config: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum BackupCommand {
+    /// Reads all of a backup and says what is wrong with it.
+    Verify {
+        /// The backup's folder.
+        folder: PathBuf,
     },
 }
 
@@ -66,6 +82,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let config = prepared(load_config(config.as_deref())?, arguments.log_format);
             runtime()?.block_on(async { until_signalled(Server::start(&config).await?).await })
         }
+        Command::Backup { command: BackupCommand::Verify { folder } } => restoring::verify(&folder),
+        Command::Restore(wanted) => restoring::restore(&wanted),
         Command::Quickstart(wanted) => {
             let config = prepared(wanted.config()?, arguments.log_format);
             runtime()?.block_on(quickstart::run(&wanted, &config))

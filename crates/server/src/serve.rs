@@ -173,7 +173,7 @@ async fn open(
         server: config.name.clone(),
         backend: config.database.backend(),
     };
-    let (layout, keys) = (layout.clone(), config.keys.clone());
+    let (layout, keys, backups) = (layout.clone(), config.keys.clone(), config.backups());
     let opened = tokio::task::spawn_blocking(move || {
         layout.make()?;
         let sources = Arc::new(KeySources::new(&keys, &layout));
@@ -187,7 +187,9 @@ async fn open(
             .with_context(|| format!("cannot open {place}"))?;
         sources.offer(Vec::new());
         let engine = Engine::start(store.clone(), settings, &ports)?;
-        let registry = Registry::new(store, ports, engine.told()).with_admin(admin_secret(&layout)?);
+        let registry = Registry::new(store, ports, engine.told())
+            .with_admin(admin_secret(&layout)?)
+            .with_backups(backups, concat!("musterd ", env!("CARGO_PKG_VERSION")));
         match registry.why_locked() {
             None => registry.ensure_admin()?,
             Some(why) => tracing::error!("the secrets are locked, and nobody is let in: {why}"),

@@ -10,6 +10,7 @@
 //! Order between the files: a sealed value is synced before the row that names it is committed, and deleted
 //! after that row is gone. A sealed value that no row names is swept after an hour.
 
+pub mod backup;
 mod chain;
 mod changes;
 mod driver;

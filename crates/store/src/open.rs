@@ -101,6 +101,19 @@ fn connect(
     store
 }
 
+/// The schemas of a PostgreSQL, made where they are not there: main, secrets, telemetry.
+pub(crate) fn schemas(place: &Postgres, server: &str) -> Result<[Database; 3], StoreError> {
+    let root = place.root_certificate.as_deref();
+    let parse = |url: &Secret| Address::parse(url, root, server).map_err(StoreError::Unavailable);
+    let (address, waiter) = (parse(&place.url)?, Waiter::start()?);
+    let secrets = place.secrets_url.as_ref().map(parse).transpose()?;
+    Ok([
+        Database::connect(&address, &MAIN, FEW_CONNECTIONS, &waiter)?,
+        Database::connect(secrets.as_ref().unwrap_or(&address), &SECRETS, FEW_CONNECTIONS, &waiter)?,
+        Database::connect(&address, &TELEMETRY, FEW_CONNECTIONS, &waiter)?,
+    ])
+}
+
 fn assemble(
     Databases { main, secrets, telemetry, room, lock }: Databases,
     presence: Option<Presence>,
@@ -141,7 +154,7 @@ fn assemble(
 }
 
 /// Makes the directory and keeps other processes out of it.
-fn enter(dir: &Path) -> Result<File, StoreError> {
+pub(crate) fn enter(dir: &Path) -> Result<File, StoreError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join("lock"))?;
     match lock.try_lock() {

@@ -109,6 +109,11 @@ impl TelemetryStore {
         TelemetryStore { database, room: Arc::clone(room), last_arrival: Mutex::new(0), pruned_at }
     }
 
+    /// The database, for copying it.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Stores values: one transaction, synced when this returns. A time series' last value is the one with
     /// the latest moment; an attribute's is the one that came last.
     ///

@@ -7,7 +7,7 @@ use domain::{Secret, Timestamp};
 use crate::driver::{Database, Synchronous, params};
 use crate::open::instance;
 use crate::secrets::{Kek, KeySource, Keys, Progress, Vault, Verified, Walk};
-use crate::{Options, Store, StoreError, open, tables};
+use crate::{Change, NewEntry, Options, Store, StoreError, journal, open, tables};
 
 impl Store {
     /// As [`Store::open`], with keys that may be missing: then the store is locked, and can be read as far as
@@ -22,6 +22,21 @@ impl Store {
         now: Timestamp,
     ) -> Result<Store, StoreError> {
         open::open(&options, keks, now, Synchronous::default())
+    }
+
+    /// The first thing that a journal says after a restore is that there was one.
+    fn note_restore(&self, now: Timestamp) -> Result<(), StoreError> {
+        let text = "SELECT next FROM counters WHERE name = 'restored'";
+        let Some(at) = self.0.main.read(|sql| sql.first(text, params![], |row| row.int(0)))? else {
+            return Ok(());
+        };
+        self.write(|change: &mut Change<'_>| {
+            change.sql.execute("DELETE FROM counters WHERE name = 'restored'", params![])?;
+            let detail = serde_json::json!({ "restored_at_ms": at });
+            let (kind, actor) = ("restored".to_owned(), "server:restore".to_owned());
+            let what = journal::What::Audit { kind, actor, detail };
+            change.append(&NewEntry { tenant: None, device: None, what }, now)
+        })
     }
 
     pub(crate) fn unlocked(self) -> Result<Store, StoreError> {
@@ -47,7 +62,7 @@ impl Store {
                 // Nobody else sets it: `locked` is held.
                 let _ = self.0.keys.set(keys);
                 locked.clear();
-                Ok(())
+                self.note_restore(now)
             }
             Err(error) => {
                 *locked = error.to_string();

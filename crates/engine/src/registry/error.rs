@@ -22,6 +22,8 @@ pub enum What {
     Connector,
     /// A key-encryption key.
     Kek,
+    /// A backup.
+    Backup,
 }
 
 impl What {
@@ -36,6 +38,7 @@ impl What {
             What::Approval => "approval",
             What::Connector => "connector",
             What::Kek => "key-encryption key",
+            What::Backup => "backup",
         }
     }
 
@@ -49,6 +52,7 @@ impl What {
             What::Approval => ("approval-not-found", "approval-exists"),
             What::Connector => ("connector-not-found", "connector-exists"),
             What::Kek => ("kek-not-found", "kek-exists"),
+            What::Backup => ("backup-not-found", "backup-exists"),
         }
     }
 
@@ -62,6 +66,7 @@ impl What {
             What::Approval => "See which there are: muster approval list --all.",
             What::Connector => "See which there are: muster connector list.",
             What::Kek => "See which there are: muster secrets list.",
+            What::Backup => "See which there are: muster backup list.",
         }
     }
 }
@@ -142,6 +147,9 @@ pub enum RegistryError {
         /// What is wrong with it.
         detail: String,
     },
+    /// One backup at a time.
+    #[error("Another backup is being made.")]
+    BackupRunning,
     /// The key-encryption key cannot be had.
     #[error("The key cannot be had: {0}.")]
     KekUnavailable(String),
@@ -176,6 +184,7 @@ impl RegistryError {
             RegistryError::NotLeaving { .. } => "device-not-leaving",
             RegistryError::Joined { .. } => "device-joined",
             RegistryError::Invalid { .. } => "value-invalid",
+            RegistryError::BackupRunning => "backup-running",
             RegistryError::KekUnavailable(_) => "kek-unavailable",
             RegistryError::KekNeeded { .. } => "kek-needed",
             RegistryError::Forbidden => "right-missing",
@@ -202,6 +211,7 @@ impl RegistryError {
             RegistryError::NotLeaving { .. } => "Look at its state: muster device show NAME.",
             RegistryError::Joined { .. } => "Let it leave: muster device decommission NAME --grace 0s.",
             RegistryError::Invalid { .. } => "Correct the value and try again.",
+            RegistryError::BackupRunning => "Wait for it: muster backup list.",
             RegistryError::KekUnavailable(_) => {
                 "Put the key where the server looks for it, or correct [keys] in its configuration."
             }

@@ -4,6 +4,7 @@
 //! may block. A change and its journal entry are one transaction.
 
 mod approvals;
+mod backups;
 mod devices;
 mod error;
 mod explain;
@@ -24,6 +25,7 @@ use domain::{Entropy, Secret, TenantId, Timestamp};
 use store::Store;
 
 pub use approvals::Approval;
+pub use backups::{Backup, BackupState};
 pub use devices::{Device, DevicePage, DeviceQuery, MOST_PER_PAGE};
 pub use error::{RegistryError, What};
 pub use explain::{ExplainedCheck, Explanation, Supposed};
@@ -88,6 +90,7 @@ pub struct Registry {
     failures: Arc<Throttle>,
     /// The first admin's secret, which is kept on this machine.
     admin: Option<Arc<Secret>>,
+    backups: Arc<backups::Backups>,
 }
 
 // === impl Operator ===
@@ -117,7 +120,7 @@ impl Registry {
     pub fn new(store: Store, ports: Ports, told: Told) -> Registry {
         let failures = Arc::new(Throttle::new(OPERATOR_FAILURES));
         let Told { profiles_changed, work_due } = told;
-        Registry { store, ports, profiles_changed, work_due, failures, admin: None }
+        Registry { store, ports, profiles_changed, work_due, failures, admin: None, backups: Arc::default() }
     }
 
     /// The same with the secret of the first admin, which opens the server while its own keys are locked.

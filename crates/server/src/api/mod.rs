@@ -5,6 +5,7 @@
 
 mod audit;
 pub mod auth;
+mod backups;
 mod devices;
 mod extract;
 mod import;

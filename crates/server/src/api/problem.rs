@@ -100,6 +100,7 @@ fn registry_status(error: &RegistryError) -> StatusCode {
         | RegistryError::Leaving { .. }
         | RegistryError::NotLeaving { .. }
         | RegistryError::Joined { .. }
+        | RegistryError::BackupRunning
         | RegistryError::KekUnavailable(_)
         | RegistryError::KekNeeded { .. } => StatusCode::CONFLICT,
         RegistryError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,

@@ -3,7 +3,7 @@
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use engine::Registry;
 
-use super::{audit, auth, devices, import, operators, profiles, secrets, tenants};
+use super::{audit, auth, backups, devices, import, operators, profiles, secrets, tenants};
 
 /// One route: what it is called and who may call it.
 pub struct Route {
@@ -78,6 +78,8 @@ routes! {
     Post   "/secrets/rekey"             Server post(secrets::rekey);
     Post   "/secrets/verify"            Server post(secrets::verify);
     Post   "/secrets/reset"             Server post(secrets::reset);
+    Get    "/backups"                   Server get(backups::list);
+    Post   "/backups"                   Server post(backups::create);
 }
 
 impl Verb {

@@ -34,6 +34,8 @@ pub struct Config {
     pub keys: Keys,
     /// What keeps the data.
     pub database: Database,
+    /// Where backups are made.
+    pub backup: Backup,
     /// Plain HTTP, and what it shares with HTTPS.
     pub http: Http,
     /// HTTPS.
@@ -173,6 +175,14 @@ fn secret<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Secret, D::Error>
     String::deserialize(from).map(Secret::new)
 }
 
+/// Section `[backup]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// The folder; empty means the one in the directory.
+    pub directory: PathBuf,
+}
+
 /// Section `[http]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -295,6 +305,12 @@ impl Config {
     /// As [`Config::load`].
     pub fn read(text: &str, file: &Path, environment: &[(String, String)]) -> Result<Config, Vec<Mistake>> {
         check::read(text, file, environment)
+    }
+
+    /// The folder in which backups are made.
+    pub fn backups(&self) -> PathBuf {
+        let own = &self.backup.directory;
+        if own.as_os_str().is_empty() { self.directory.join("backups") } else { own.clone() }
     }
 
     /// Where everything lies.

@@ -141,7 +141,7 @@ fn body(route: &Route, tenant: Option<&str>) -> String {
     match (route.verb, route.path) {
         (Verb::Post, "/tenants") => json!({ "name": "new" }).to_string(),
         (Verb::Post, "/operator-tokens" | "/audit/verify") => "{}".to_owned(),
-        (Verb::Post, path) if path.starts_with("/secrets") => "{}".to_owned(),
+        (Verb::Post, path) if path.starts_with("/secrets") || path == "/backups" => "{}".to_owned(),
         (Verb::Post, "/profiles") => {
             json!({ "tenant": tenant, "name": "zeta-thing", "strategy": "create-new" }).to_string()
         }

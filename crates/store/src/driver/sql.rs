@@ -166,6 +166,30 @@ impl<'a> Sql<'a> {
         }
     }
 
+    /// Gives the bytes of a `COPY … TO STDOUT`, piece by piece. PostgreSQL only.
+    pub(crate) fn copy_out(
+        self,
+        sql: &str,
+        take: impl FnMut(&[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Sql::Sqlite(_) => Err(StoreError::Unavailable("SQLite copies files, not tables".to_owned())),
+            Sql::Postgres(transaction) => transaction.copy_out(sql, take),
+        }
+    }
+
+    /// Sends the bytes of a `COPY … FROM STDIN` until there are no more. PostgreSQL only.
+    pub(crate) fn copy_in(
+        self,
+        sql: &str,
+        next: impl FnMut() -> Result<Option<Vec<u8>>, StoreError>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Sql::Sqlite(_) => Err(StoreError::Unavailable("SQLite copies files, not tables".to_owned())),
+            Sql::Postgres(transaction) => transaction.copy_in(sql, next),
+        }
+    }
+
     /// Runs several statements without parameters, as a migration does.
     pub(crate) fn batch(self, sql: &str) -> Result<(), StoreError> {
         match self {

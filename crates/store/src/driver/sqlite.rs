@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{FairMutex, Mutex};
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
 
 use super::migrations::Schema;
@@ -24,6 +25,9 @@ const LOG_ROUNDS: u32 = 4;
 const FRAME_BYTES: u64 = 4096 + 24;
 /// Reader connections that are kept; more are opened when more are needed at once.
 const IDLE_READERS: usize = 8;
+/// Pages that one step of a copy takes, and the rest after it.
+const COPIED_PAGES: i32 = 1024;
+const COPY_PAUSE: Duration = Duration::from_millis(2);
 const CACHED_STATEMENTS: usize = 128;
 /// What the process ends with when a sync fails (`EX_IOERR` of sysexits.h).
 const SYNC_FAILED: i32 = 74;
@@ -185,6 +189,27 @@ impl Database {
         checkpoint(&checkpointer.connection, "TRUNCATE").map(drop).map_err(|error| self.room.judge(error))
     }
 
+    /// Copies the file as it is at this moment, in steps between which others work on. The log only grows
+    /// meanwhile: it begins anew when the copy is done.
+    pub(crate) fn copy_to(&self, target: &Path) -> Result<(), StoreError> {
+        let source = reader(&self.path)?;
+        source.execute_batch("BEGIN")?;
+        // The moment is that of the first read; while it lasts the copy never has to begin anew.
+        source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        make_private(target)?;
+        let mut copy = Connection::open(target)?;
+        let backup = Backup::new(&source, &mut copy)?;
+        while backup.step(COPIED_PAGES)? != StepResult::Done {
+            std::thread::sleep(COPY_PAUSE);
+        }
+        drop(backup);
+        // One file, without a log beside it.
+        copy.pragma_update(None, "journal_mode", "DELETE")?;
+        copy.close().map_err(|(_, error)| error)?;
+        std::fs::File::open(target)?.sync_all()?;
+        Ok(())
+    }
+
     fn log_bytes(&self) -> u64 {
         let mut log = self.path.clone().into_os_string();
         log.push("-wal");
@@ -200,7 +225,7 @@ fn take_up(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn transact<T>(
+pub(crate) fn transact<T>(
     connection: &Connection,
     f: impl FnOnce(Sql<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
@@ -215,6 +240,18 @@ fn transact<T>(
         connection.execute_batch("ROLLBACK")?;
     }
     outcome
+}
+
+/// A copy that nobody else uses, for reading.
+pub(crate) fn open_copy(path: &Path) -> Result<Connection, StoreError> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// A copy that nobody else uses, for the changes of a restore.
+pub(crate) fn open_for_restore(path: &Path) -> Result<Connection, StoreError> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
 }
 
 fn writer(path: &Path, setup: &Setup) -> Result<Connection, StoreError> {

@@ -115,6 +115,11 @@ impl Vault {
         }
     }
 
+    /// The database, for copying it.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     pub(super) fn ring(&self) -> Arc<Ring> {
         Arc::clone(&self.ring.read())
     }

@@ -360,10 +360,26 @@ pub(crate) fn continue_chain(sql: Sql<'_>, server: &str, now: Timestamp) -> Resu
         let writer = sql.one(text, params![server], |row| row.unsigned(0))?;
         return head(sql, writer);
     }
+    let text = "SELECT next FROM counters WHERE name = 'writer'";
+    let writer = sql.first(text, params![], |row| row.unsigned(0))?.unwrap_or(1);
     let text =
-        "INSERT INTO journal_writers (writer, server, created_at) VALUES (1, ?, ?) ON CONFLICT DO NOTHING";
-    sql.execute(text, params![server, now])?;
-    head(sql, 1)
+        "INSERT INTO journal_writers (writer, server, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+    sql.execute(text, params![writer, server, now])?;
+    head(sql, writer)
+}
+
+/// Lets no chain go on: whoever continues begins a new one. A file or schema that was copied may have an
+/// older end of a chain than the original, and two ends that differ would look like a forgery.
+pub(crate) fn end_chains(sql: Sql<'_>, now: Timestamp) -> Result<(), StoreError> {
+    if sql.is_postgres() {
+        let until = format!(" until {}", now.0);
+        sql.execute("UPDATE journal_writers SET server = server || ?", params![&until])?;
+        return Ok(());
+    }
+    let last = writers(sql)?.into_iter().max().unwrap_or(0);
+    sql.execute("DELETE FROM counters WHERE name = 'writer'", params![])?;
+    sql.execute("INSERT INTO counters (name, next) VALUES ('writer', ?)", params![last + 1])?;
+    Ok(())
 }
 
 /// The ends of all chains.

@@ -5,6 +5,7 @@
 //! durations carry their unit in their name. An absent optional field and `null` mean the same, except
 //! in a [`Change`].
 
+mod backups;
 mod devices;
 mod journal;
 mod operators;
@@ -13,6 +14,7 @@ mod secrets;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use backups::*;
 pub use devices::*;
 pub use journal::*;
 pub use operators::*;

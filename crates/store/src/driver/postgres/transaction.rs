@@ -3,7 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use bytes::Bytes;
 use deadpool_postgres::Object;
+use futures_util::{SinkExt, StreamExt};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -81,6 +83,33 @@ impl Transaction {
     /// Statements without parameters, in one go.
     pub(crate) fn batch(&self, sql: &str) -> Result<(), StoreError> {
         self.run(async |client| client.batch_execute(sql).await)
+    }
+
+    /// The bytes of a `COPY … TO STDOUT`, piece by piece.
+    pub(crate) fn copy_out(
+        &self,
+        sql: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut stream = Box::pin(self.run(async |client| client.copy_out(sql).await)?);
+        while let Some(piece) = self.run(async |_| stream.next().await.transpose())? {
+            // Left in the middle the connection is of no use to anybody else.
+            take(&piece).inspect_err(|_| self.stage.set(Stage::Broken))?;
+        }
+        Ok(())
+    }
+
+    /// Sends the bytes of a `COPY … FROM STDIN` until there are no more.
+    pub(crate) fn copy_in(
+        &self,
+        sql: &str,
+        mut next: impl FnMut() -> Result<Option<Vec<u8>>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut sink = Box::pin(self.run(async |client| client.copy_in::<_, Bytes>(sql).await)?);
+        while let Some(piece) = next().inspect_err(|_| self.stage.set(Stage::Broken))? {
+            self.run(async |_| sink.send(Bytes::from(piece)).await)?;
+        }
+        self.run(async |_| sink.as_mut().finish().await).map(drop)
     }
 
     /// Runs `f`; where it runs into something that must be unique, what it wrote is undone and `None` is told.
