@@ -52,3 +52,22 @@ fn ask(question: &str) -> io::Result<Secret> {
     writeln!(terminal)?;
     Ok(Secret::new(line.trim_end_matches(['\r', '\n'])))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_gives_a_passphrase_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrases");
+        std::fs::write(&path, "correct horse battery\n\nolder words\n").unwrap();
+        let file = File::open(path).unwrap();
+        let number = u32::try_from(file.as_raw_fd()).unwrap();
+        let read = passphrases(PassphraseFrom::Descriptor(number)).unwrap();
+        let read: Vec<&str> = read.iter().map(Secret::expose).collect();
+        assert_eq!(read, ["correct horse battery", "older words"]);
+    }
+}
