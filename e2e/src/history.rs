@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rusqlite::{Connection, OpenFlags};
+use testkit::postgres::Postgres;
 
 /// How many temperatures of each device are stored, by the device's name. A device without any is missing.
 ///
@@ -18,6 +19,23 @@ pub fn temperatures(folder: &Path) -> Result<HashMap<String, u64>> {
     let counts = pairs::<i64, i64>(&folder.join("db/telemetry.db"), counted)?;
     let named = |(device, count): (i64, i64)| Some((names.get(&device)?.clone(), count.unsigned_abs()));
     Ok(counts.into_iter().filter_map(named).collect())
+}
+
+/// The same, of a PostgreSQL.
+///
+/// # Errors
+/// If it cannot be asked.
+pub fn temperatures_in(postgres: &Postgres, database: &str) -> Result<HashMap<String, u64>> {
+    let counted =
+        "SELECT name_key || ' ' || count(*) FROM muster_telemetry.history JOIN muster.devices USING (device)
+                   WHERE key = 'temperature' GROUP BY name_key";
+    let rows = postgres.query(database, counted)?;
+    rows.lines()
+        .map(|row| {
+            let (name, count) = row.rsplit_once(' ').context("no two columns")?;
+            Ok((name.to_owned(), count.parse()?))
+        })
+        .collect()
 }
 
 fn pairs<A: rusqlite::types::FromSql, B: rusqlite::types::FromSql>(

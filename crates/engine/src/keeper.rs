@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often the store is looked after. Small steps: a log that is moved into its file at once keeps the disk
 /// busy, and everybody's sync waits behind it.
 const UPKEEP: Duration = Duration::from_millis(50);
+/// The same where the database looks after itself and there is little left to do.
+const UPKEEP_ELSEWHERE: Duration = Duration::from_secs(1);
 const UPKEEPS_A_SECOND: u32 = 20;
 /// Most attempts that are journalled in one transaction: devices that are let in wait for it.
 const MOST_TOGETHER: usize = 256;
@@ -67,9 +69,15 @@ fn note_connections(shared: &Shared) {
 /// Looks what other servers have changed, until `stop` is closed: forgets what is not so any more, and closes
 /// the sessions of devices that hold other credentials now, or may not connect.
 pub(crate) fn follow_others(shared: &Arc<Shared>, sessions: &dyn Sessions, stop: &Receiver<()>) {
+    let mut failing = false;
     while stop.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        if let Err(error) = follow(shared, sessions) {
-            tracing::warn!(%error, "what other servers changed could not be read; it is tried again");
+        match follow(shared, sessions) {
+            Ok(()) => failing = false,
+            // Told once: a database that is away for long is away every time.
+            Err(error) if !std::mem::replace(&mut failing, true) => {
+                tracing::warn!(%error, "what other servers changed could not be read; it is tried again");
+            }
+            Err(_) => {}
         }
     }
 }
@@ -96,7 +104,8 @@ fn generation(record: &Option<DeviceRecord>) -> Option<Generation> {
 
 /// Looks after the store and forgets what has become harmless, until `stop` is closed.
 pub(crate) fn maintain(shared: &Arc<Shared>, stop: &Receiver<()>) {
-    while stop.recv_timeout(UPKEEP) == Err(RecvTimeoutError::Timeout) {
+    let period = if shared.store.is_remote() { UPKEEP_ELSEWHERE } else { UPKEEP };
+    while stop.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
         let now = shared.clock.now();
         shared.throttle.forget_idle(now);
         if let Err(error) = shared.store.walk_on(UPKEEPS_A_SECOND, now) {

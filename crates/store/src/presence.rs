@@ -14,8 +14,11 @@ use crate::secrets::random;
 
 /// How often the row is renewed.
 const BEAT: Duration = Duration::from_secs(1);
-/// With a row this old its process counts as dead.
-const DEAD_AFTER: &str = "INTERVAL '4 seconds'";
+/// With a row this old its process counts as dead; with one that is not of this very second, if the database
+/// has no connection of it any more. A database that has just come back has none of anybody.
+const DEAD: &str = "servers.seen_at < clock_timestamp() - INTERVAL '4 seconds'
+    OR (servers.seen_at < clock_timestamp() - INTERVAL '1500 milliseconds'
+        AND NOT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = servers.backend))";
 /// How often whoever wants the name looks again, and for how long: a process that was killed leaves its row
 /// behind, and one that lives renews it.
 const LOOK: Duration = Duration::from_millis(250);
@@ -89,9 +92,11 @@ impl Row {
 
     fn try_to_take(&self, sql: Sql<'_>) -> Result<bool, StoreError> {
         let text = format!(
-            "INSERT INTO servers (server, process, seen_at) VALUES (?, ?, clock_timestamp())
-             ON CONFLICT (server) DO UPDATE SET process = excluded.process, seen_at = clock_timestamp()
-             WHERE servers.seen_at < clock_timestamp() - {DEAD_AFTER}"
+            "INSERT INTO servers (server, process, seen_at, backend)
+             VALUES (?, ?, clock_timestamp(), pg_backend_pid())
+             ON CONFLICT (server) DO UPDATE
+             SET process = excluded.process, seen_at = clock_timestamp(), backend = excluded.backend
+             WHERE {DEAD}"
         );
         Ok(sql.execute(&text, params![&self.server, &self.process])? > 0)
     }
@@ -124,7 +129,8 @@ impl Row {
     }
 
     fn renew(&self, sql: Sql<'_>) -> Result<bool, StoreError> {
-        let text = "UPDATE servers SET seen_at = clock_timestamp() WHERE server = ? AND process = ?";
+        let text = "UPDATE servers SET seen_at = clock_timestamp(), backend = pg_backend_pid()
+                    WHERE server = ? AND process = ?";
         Ok(sql.execute(text, params![&self.server, &self.process])? > 0)
     }
 }

@@ -8,4 +8,5 @@ mod operators;
 mod races;
 mod secrets;
 mod seed_programs;
+mod servers;
 mod service;

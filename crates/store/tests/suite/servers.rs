@@ -82,7 +82,8 @@ fn a_name_is_for_one_process_as_long_as_it_lives() {
     assert!(place.open_as("a", "kek", 7).is_ok());
     drop(other);
     // One that was killed leaves its row behind, and nobody renews it.
-    place.tamper("main.db", "INSERT INTO servers VALUES ('c', 'killed', clock_timestamp())");
+    place
+        .tamper("main.db", "INSERT INTO servers VALUES ('c', 'killed', clock_timestamp(), pg_backend_pid())");
     assert!(place.open_as("c", "kek", 7).is_ok());
 }
 

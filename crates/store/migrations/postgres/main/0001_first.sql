@@ -17,7 +17,8 @@ INSERT INTO counters (name, next) VALUES ('device', 1);
 CREATE TABLE servers (
     server        TEXT    COLLATE "C" PRIMARY KEY,
     process       TEXT    COLLATE "C" NOT NULL,         -- drawn anew at each start
-    seen_at       TIMESTAMPTZ NOT NULL                  -- by this database's clock, every second
+    seen_at       TIMESTAMPTZ NOT NULL,                 -- by this database's clock, every second
+    backend       BIGINT  NOT NULL                      -- the database's process that served it then
 );
 
 -- The first tenant is made with its number.
