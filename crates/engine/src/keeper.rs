@@ -16,14 +16,29 @@ use crate::shared::Shared;
 const PERIOD: Duration = Duration::from_millis(500);
 /// How often it is looked what other servers have changed.
 const LOOK: Duration = Duration::from_millis(250);
-/// How often the store is looked after. Small steps: a log that is moved into its file at once keeps the disk
+/// How often a second the store is looked after. Small steps: a log that is moved into its file at once keeps the disk
 /// busy, and everybody's sync waits behind it.
-const UPKEEP: Duration = Duration::from_millis(50);
-/// The same where the database looks after itself and there is little left to do.
-const UPKEEP_ELSEWHERE: Duration = Duration::from_secs(1);
 const UPKEEPS_A_SECOND: u32 = 20;
+/// The same where the database looks after itself and there is little left to do.
+const UPKEEPS_ELSEWHERE: u32 = 4;
 /// Most attempts that are journalled in one transaction: devices that are let in wait for it.
 const MOST_TOGETHER: usize = 256;
+
+/// Something that is tried again and again, and whether it failed the last time: it is told once, and once that
+/// it works again. A database that is away for long is away every time.
+struct Trouble(&'static str, bool);
+
+impl Trouble {
+    fn tell(&mut self, result: Result<(), StoreError>) {
+        let (Trouble(what, failing), failed) = (&*self, result.is_err());
+        match result {
+            Err(error) if !failing => tracing::warn!(%error, "{what}; it is tried again"),
+            Ok(()) if *failing => tracing::info!("{what}: that is over"),
+            Ok(()) | Err(_) => {}
+        }
+        self.1 = failed;
+    }
+}
 
 /// Journals attempts until `stop` is closed, then the last of them.
 pub(crate) fn journal_attempts(shared: &Arc<Shared>, stop: &Receiver<()>) {
@@ -40,14 +55,10 @@ const LIFE_PERIOD: Duration = Duration::from_millis(100);
 
 /// Records first connections and ends grace periods, until `stop` is closed.
 pub(crate) fn follow_lives(shared: &Arc<Shared>, stop: &Receiver<()>) {
+    let mut trouble = Trouble("devices whose grace is over could not be let go", false);
     while stop.recv_timeout(LIFE_PERIOD) == Err(RecvTimeoutError::Timeout) {
         note_connections(shared);
-        match shared.store.complete_leaving(MOST_LEAVES, shared.clock.now()) {
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "devices whose grace is over could not be let go; it is tried again");
-            }
-        }
+        trouble.tell(shared.store.complete_leaving(MOST_LEAVES, shared.clock.now()).map(drop));
     }
     note_connections(shared);
 }
@@ -69,16 +80,9 @@ fn note_connections(shared: &Shared) {
 /// Looks what other servers have changed, until `stop` is closed: forgets what is not so any more, and closes
 /// the sessions of devices that hold other credentials now, or may not connect.
 pub(crate) fn follow_others(shared: &Arc<Shared>, sessions: &dyn Sessions, stop: &Receiver<()>) {
-    let mut failing = false;
+    let mut trouble = Trouble("what other servers changed could not be read", false);
     while stop.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        match follow(shared, sessions) {
-            Ok(()) => failing = false,
-            // Told once: a database that is away for long is away every time.
-            Err(error) if !std::mem::replace(&mut failing, true) => {
-                tracing::warn!(%error, "what other servers changed could not be read; it is tried again");
-            }
-            Err(_) => {}
-        }
+        trouble.tell(follow(shared, sessions));
     }
 }
 
@@ -104,16 +108,14 @@ fn generation(record: &Option<DeviceRecord>) -> Option<Generation> {
 
 /// Looks after the store and forgets what has become harmless, until `stop` is closed.
 pub(crate) fn maintain(shared: &Arc<Shared>, stop: &Receiver<()>) {
-    let period = if shared.store.is_remote() { UPKEEP_ELSEWHERE } else { UPKEEP };
-    while stop.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+    let a_second = if shared.store.is_remote() { UPKEEPS_ELSEWHERE } else { UPKEEPS_A_SECOND };
+    let mut walk = Trouble("the walk over the sealed values waits", false);
+    let mut upkeep = Trouble("the store could not be looked after", false);
+    while stop.recv_timeout(Duration::from_secs(1) / a_second) == Err(RecvTimeoutError::Timeout) {
         let now = shared.clock.now();
         shared.throttle.forget_idle(now);
-        if let Err(error) = shared.store.walk_on(UPKEEPS_A_SECOND, now) {
-            tracing::warn!(%error, "the walk over the sealed values waits; it is tried again");
-        }
-        if let Err(error) = shared.store.maintain(now) {
-            tracing::warn!(%error, "the store could not be looked after; it is tried again");
-        }
+        walk.tell(shared.store.walk_on(a_second, now));
+        upkeep.tell(shared.store.maintain(now));
     }
 }
 

@@ -94,6 +94,8 @@ impl Store {
         if tied.at.is_some_and(|at| now.since_ms(at) < journal::tie::EVERY_MS) {
             return Ok(());
         }
+        // Tried once in its time, whatever comes of it.
+        tied.at = Some(now);
         let heads = self.journal_heads()?;
         if journal::tie::is_due(self.0.writer, &tied.heads, &heads) {
             let head = self.chained(|_, mut pen| {
@@ -104,7 +106,6 @@ impl Store {
             tied.heads = heads.into_iter().filter(|it| it.position.writer != self.0.writer).collect();
             tied.heads.push(head);
         }
-        tied.at = Some(now);
         Ok(())
     }
 
