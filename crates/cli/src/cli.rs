@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    attempts, audit, backup, device, explain, operator, profile, secrets, simulate, tenant,
+    attempts, audit, backup, device, explain, leaving, operation, operator, profile, secrets, simulate,
+    tenant,
 };
 use crate::connection::ServerFlags;
 use crate::failure::{EXIT_CODES, Failure};
@@ -38,6 +39,18 @@ enum Command {
     /// Devices
     #[command(subcommand)]
     Device(device::Command),
+    /// Durable work: what devices and neighbours wait for
+    #[command(subcommand)]
+    Operation(operation::Command),
+    /// Devices that wait for somebody's word
+    #[command(subcommand)]
+    Approval(operation::ApprovalCommand),
+    /// Neighbours that devices are made known to, and hooks
+    #[command(subcommand)]
+    Connector(operation::ConnectorCommand),
+    /// Signed reports of devices that have left
+    #[command(subcommand)]
+    Decommission(leaving::Command),
     /// Who tried to provision, and what became of it
     Attempts(attempts::Args),
     /// Why a device is admitted or refused: every check with its answer
@@ -77,6 +90,10 @@ impl Cli {
             Command::Operator(command) => command.run(&client()?, out).await,
             Command::Profile(command) => command.run(&client()?, out).await,
             Command::Device(command) => command.run(&client()?, out).await,
+            Command::Operation(command) => command.run(&client()?, out).await,
+            Command::Approval(command) => command.run(&client()?, out).await,
+            Command::Connector(command) => command.run(&client()?, out).await,
+            Command::Decommission(command) => command.run(client, out).await,
             Command::Attempts(args) => args.run(&client()?, out).await,
             Command::Explain(args) => args.run(&client()?, out).await,
             Command::Audit(command) => command.run(&client()?, out).await,
@@ -123,6 +140,27 @@ mod tests {
             "muster device delete pump-17 --yes",
             "muster device import fleet.csv",
             "muster device telemetry pump-17",
+            "muster profile set p --step erp:before-reply --step crm:after-reply --hook gate --approval on --grace 1h",
+            "muster profile set p --no-steps --hook= --approval off --initial-attributes=",
+            "muster device decommission pump-17 --grace 0s --report r.json --yes",
+            "muster device decommission --profile p --state provisioned --label l --name-prefix pump- --dry-run",
+            "muster device restore pump-17",
+            "muster device timeline pump-17",
+            "muster operation list --stopped",
+            "muster operation list --device pump-17",
+            "muster operation show 7",
+            "muster operation resume 7",
+            "muster operation unwind 7 --yes",
+            "muster operation write-off 7 0 --yes",
+            "muster approval list --all",
+            "muster approval approve 1 2 3",
+            "muster approval reject 1 --reason unknown",
+            "muster approval forget 1 --yes",
+            "muster connector list",
+            "muster connector test erp",
+            "muster decommission report pump-17 --to r.json",
+            "muster decommission key",
+            "muster decommission verify r.json --key k",
             "muster attempts",
             "muster explain pump-17 --profile p --source 10.0.0.1",
             "muster audit verify --head head.json",
@@ -156,6 +194,9 @@ mod tests {
             "muster profile create p --strategy create-new --redelivery-window 10",
             "muster profile set p --overlap 1h",
             "muster profile set p",
+            "muster profile set p --step erp:later",
+            "muster device decommission",
+            "muster device decommission pump-17 --profile p",
             "muster simulate --wire thingsboard-http --devices 0 --provision-key k --provision-secret s",
             "muster simulate --wire thingsboard-http --devices 1 --provision-secret s",
         ];

@@ -7,6 +7,7 @@ mod confirm;
 mod connection;
 mod failure;
 mod render;
+mod signature;
 mod text;
 mod values;
 

@@ -132,6 +132,11 @@ impl Store {
         self.0.main.is_remote()
     }
 
+    /// The name under which this server writes its part of the journal and holds leases.
+    pub fn server(&self) -> &str {
+        &self.0.server
+    }
+
     /// What devices tell.
     pub fn telemetry(&self) -> &TelemetryStore {
         &self.0.telemetry

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use reqwest::Method;
 use wire::admin::{Device, DeviceCreate, TelemetryValue};
 
-use super::{Scope, import};
+use super::{Scope, import, leaving};
 use crate::client::Client;
 use crate::confirm::Confirmation;
 use crate::failure::Failure;
@@ -65,6 +65,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
     },
+    /// Let devices leave: credentials are void at once, every neighbour that knows them is told, and after the
+    /// grace period their names are free
+    Decommission(Box<leaving::Decommission>),
+    /// Take a leaving device back while its grace period lasts; it is expected, as if it had never come
+    Restore {
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Show what happened to a device, the oldest first
+    Timeline {
+        #[command(flatten)]
+        named: Named,
+    },
     /// Add the devices of a CSV file with the header name,type,label (type names the profile)
     ///
     /// May be repeated: a row whose device is there already, just so, changes nothing.
@@ -111,6 +124,9 @@ impl Command {
             Self::Disable { named } => switch(&named, "disable", client, out).await,
             Self::Enable { named } => switch(&named, "enable", client, out).await,
             Self::Delete { named, confirmation } => delete(&named, confirmation, client, out).await,
+            Self::Decommission(flags) => flags.run(client, out).await,
+            Self::Restore { named } => switch(&named, "restore", client, out).await,
+            Self::Timeline { named } => leaving::timeline(&named.name, &named.scope, client, out).await,
             Self::Import { file, scope } => import::run(&file, &scope, client, out).await,
             Self::Telemetry { named } => telemetry(&named, client, out).await,
         }
@@ -187,6 +203,8 @@ impl Sheet for Device {
         lines.extend(self.credentials_type.as_ref().map(|kind| ("credentials", render::word(kind))));
         lines.extend(self.gateway.then(|| ("gateway", "yes".to_owned())));
         lines.extend(self.label.clone().map(|label| ("label", label)));
+        lines.extend(self.attributes.iter().map(|object| ("attributes", object.to_string())));
+        lines.extend(self.grace_until.iter().map(|until| ("can be restored until", until.clone())));
         lines
     }
 }

@@ -11,6 +11,7 @@ use wire::admin::{
 };
 
 use super::Scope;
+use super::joining::JoiningFlags;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::render::{self, Output, Row, Sheet};
@@ -126,13 +127,16 @@ pub(crate) struct Create {
     /// Regular expression that a device's whole name must match
     #[arg(long, value_name = "PATTERN")]
     name_pattern: Option<String>,
+    #[command(flatten)]
+    joining: JoiningFlags,
 }
 
 /// Flags of `set`.
 #[derive(Debug, Args)]
 #[group(id = "changes", required = true, multiple = true, args = [
     "strategy", "reprovision", "redelivery_window", "pre_provisioned_credentials", "rotate_secret",
-    "secret_expires", "uses", "networks", "name_pattern",
+    "secret_expires", "uses", "networks", "name_pattern", "step", "no_steps", "hook", "approval",
+    "initial_attributes", "grace",
 ])]
 pub(crate) struct Set {
     /// Its name
@@ -178,6 +182,8 @@ pub(crate) struct Set {
     /// Regular expression that a device's whole name must match; empty = any name
     #[arg(long, value_name = "PATTERN", value_parser = |text: &str| values::clearable(text, |text| Ok(text.to_owned())))]
     name_pattern: Option<Change<String>>,
+    #[command(flatten)]
+    joining: JoiningFlags,
 }
 
 /// One flag that holds several networks.
@@ -244,6 +250,11 @@ impl Create {
             pre_provisioned_credentials: self.pre_provisioned_credentials.map(Into::into),
             provision_key: self.provision_key,
             provision_secret: self.secret.read()?,
+            hook: self.joining.hook.clone().unwrap_or_default().apply(None),
+            approval: self.joining.approval().unwrap_or_default(),
+            initial_attributes: self.joining.attributes()?.apply(None),
+            grace_period_s: self.joining.grace,
+            steps: self.joining.steps().unwrap_or_default(),
             limits: SecretLimits {
                 expires_at: self.secret_expires,
                 uses: self.uses,
@@ -263,6 +274,11 @@ impl Set {
             redelivery_window_s: self.redelivery_window,
             pre_provisioned_credentials: self.pre_provisioned_credentials.map(Into::into),
             rotate_secret: self.rotation()?,
+            hook: self.joining.hook.clone().unwrap_or_default(),
+            approval: self.joining.approval(),
+            steps: self.joining.steps(),
+            initial_attributes: self.joining.attributes()?,
+            grace_period_s: self.joining.grace,
             limits: SecretLimitsSet {
                 expires_at: self.secret_expires.clone().unwrap_or_default(),
                 uses: self.uses.unwrap_or_default(),
@@ -348,9 +364,16 @@ impl Sheet for Profile {
             ("redelivery window", render::duration(self.redelivery_window_s)),
             ("pre-provisioned credentials", render::word(&self.pre_provisioned_credentials)),
             ("provision key", self.provision_key.clone()),
+            ("grace period", render::duration(self.grace_period_s)),
             ("version", self.version.to_string()),
             ("created", self.created_at.clone()),
         ];
+        lines.extend(self.hook.iter().map(|hook| ("hook", hook.clone())));
+        lines.extend(self.approval.then(|| ("approval", "by a person".to_owned())));
+        lines.extend(
+            self.steps.iter().map(|it| ("step", format!("{}, {}", it.connector, render::word(&it.gate)))),
+        );
+        lines.extend(self.initial_attributes.iter().map(|object| ("initial attributes", object.to_string())));
         lines.extend(self.secrets.iter().map(|secret| ("group secret", secret_in_words(secret))));
         lines
     }

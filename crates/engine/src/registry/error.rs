@@ -228,7 +228,8 @@ impl RegistryError {
         RegistryError::NotFound { what, name: name.to_owned() }
     }
 
-    pub(super) fn invalid(field: &'static str, detail: impl Into<String>) -> RegistryError {
+    /// A value that breaks the rules, told by whoever read it.
+    pub fn invalid(field: &'static str, detail: impl Into<String>) -> RegistryError {
         RegistryError::Invalid { field, detail: detail.into() }
     }
 

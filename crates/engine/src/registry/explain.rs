@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use domain::admission::{self, Answer, Inquiry};
 use domain::name::Name;
-use domain::{DeviceRecord, Profile, Refusal, TenantId, Timestamp};
+use domain::{DeviceRecord, Profile, Refusal, StandingQuestion, TenantId, Timestamp};
 use store::{StoreError, View};
 
 use super::{Registry, RegistryError, Tenant, What};
@@ -168,14 +168,28 @@ impl Registry {
                 candidates(view, tenant.id, supposed.profile, device.as_ref().map(|row| &row.record))?;
             Ok((device.map(|row| row.record), profiles))
         })?;
+        let questions = self.questions(&name, &profiles)?;
+        let explained = profiles.iter().zip(&questions).map(|(it, question)| {
+            explain(it, &name, device.as_ref(), question.as_ref(), supposed.source, now)
+        });
         match (supposed.profile, profiles.is_empty()) {
             (Some(named), true) => Err(RegistryError::not_found(What::Profile, named)),
             (None, true) => Ok(vec![without_profile(&name)]),
-            _ => Ok(profiles
-                .iter()
-                .map(|it| explain(it, &name, device.as_ref(), supposed.source, now))
-                .collect()),
+            _ => Ok(explained.collect()),
         }
+    }
+}
+
+impl Registry {
+    /// The question that stands for the name under each of the profiles.
+    fn questions(
+        &self,
+        name: &Result<Option<Name>, Refusal>,
+        profiles: &[Profile],
+    ) -> Result<Vec<Option<StandingQuestion>>, RegistryError> {
+        let Ok(Some(name)) = name else { return Ok(vec![None; profiles.len()]) };
+        let keys: Vec<_> = profiles.iter().map(|it| (it.tenant, it.id, name.as_str())).collect();
+        Ok(self.store.standing_questions(&keys)?)
     }
 }
 
@@ -197,6 +211,7 @@ fn explain(
     profile: &Profile,
     name: &Result<Option<Name>, Refusal>,
     device: Option<&DeviceRecord>,
+    question: Option<&StandingQuestion>,
     source: Option<IpAddr>,
     now: Timestamp,
 ) -> Explanation {
@@ -211,7 +226,7 @@ fn explain(
             uses_left: secret.and_then(|secret| secret.uses_left),
             device,
             wish: None,
-            question: None,
+            question,
             now,
         };
         checks.extend(

@@ -116,7 +116,8 @@ impl Registry {
         for _ in 0..MOST_STRETCHES {
             let left = limit - attempts.len();
             let from = before.as_ref();
-            let wanted = JournalQuery { tenant, kinds: &[PROVISION, ATTEMPT], before: from, limit: left };
+            let wanted =
+                JournalQuery { tenant, about: None, kinds: &[PROVISION, ATTEMPT], before: from, limit: left };
             let page = self.store.read(|view| view.journal(&wanted))?;
             let found = page.entries.into_iter().map(|entry| attempt(&entry, &tenants));
             attempts.extend(found.filter(|it| query.name.is_none() || it.name.as_deref() == query.name));

@@ -1,8 +1,11 @@
 //! How devices leave: one verb, whatever they have joined; and how they are taken back.
 
+use std::collections::HashMap;
+
 use domain::plan::OperationKind;
 use domain::{DeviceState, ProfileId, Timestamp};
 use serde_json::json;
+use store::journal::{Head, JournalEntry, JournalQuery};
 use store::{Change, DeviceRow, StepRow};
 
 use super::journal::Deed;
@@ -35,16 +38,31 @@ pub struct Left {
     pub next: Option<String>,
 }
 
-/// What a device that leaves has left behind, neighbour by neighbour: the facts of the signed report.
+/// A device with all that is known of its life: what a report of its leaving is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Departure {
+pub struct Life {
     /// The device.
     pub device: Device,
+    /// Its attributes, by key; the values are JSON.
+    pub attributes: Vec<(String, String)>,
     /// Every step that was ever planned for it.
     pub steps: Vec<StepRow>,
     /// When its name is freed, while it can be taken back.
     pub grace_until: Option<Timestamp>,
 }
+
+/// A text and its signature by the server's report key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The public key.
+    pub public_key: [u8; 32],
+    /// The signature.
+    pub signature: [u8; 64],
+}
+
+/// The most entries of a timeline, and how many stretches of the journal are looked through for them.
+const MOST_ENTRIES: usize = 1000;
+const MOST_STRETCHES: usize = 50;
 
 // === impl Registry ===
 
@@ -125,20 +143,89 @@ impl Registry {
         self.device(tenant, name)
     }
 
-    /// What a device has left behind, also after it is gone.
+    /// A device with all that is known of its life, also after it is gone.
     ///
     /// # Errors
     /// `device-not-found`.
-    pub fn departure(&self, tenant: &Tenant, name: &str) -> Result<Departure, RegistryError> {
+    pub fn life(&self, tenant: &Tenant, name: &str) -> Result<Life, RegistryError> {
         let found = self.store.read(|view| {
             let Some(row) = self.find_departed(view, tenant, name)? else { return Ok(None) };
             let key = row.record.key;
-            let steps = view.steps_of(key)?;
+            let (steps, attributes) = (view.steps_of(key)?, view.attributes(key)?);
             let grace_until = view.grace_of(key)?;
-            let device = self.shown(view, row, &mut std::collections::HashMap::new())?;
-            Ok(Some(Departure { device, steps, grace_until }))
+            let device = self.shown(view, row, &mut HashMap::new())?;
+            Ok(Some(Life { device, attributes, steps, grace_until }))
         })?;
         found.ok_or_else(|| RegistryError::not_found(What::Device, name))
+    }
+
+    /// What happened to a device, the oldest first: the last thousand entries of the journal that speak of it.
+    ///
+    /// # Errors
+    /// `device-not-found`.
+    pub fn timeline(&self, tenant: &Tenant, name: &str) -> Result<Vec<JournalEntry>, RegistryError> {
+        let row = self.store.read(|view| self.find_departed(view, tenant, name))?;
+        let record = row.ok_or_else(|| RegistryError::not_found(What::Device, name))?.record;
+        let about = Some((record.key, record.name.as_str()));
+        let (mut entries, mut before) = (Vec::new(), None);
+        for _ in 0..MOST_STRETCHES {
+            let limit = MOST_ENTRIES - entries.len();
+            let tenant = Some(tenant.id);
+            let query = JournalQuery { tenant, about, kinds: &[], before: before.as_ref(), limit };
+            let page = self.store.read(|view| view.journal(&query))?;
+            entries.extend(page.entries);
+            before = page.next;
+            if before.is_none() || entries.len() == MOST_ENTRIES {
+                break;
+            }
+        }
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// Signs a report of a device's leaving, and journals that it was made.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn sign_report(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        name: &str,
+        text: &[u8],
+    ) -> Result<Signed, RegistryError> {
+        let signed = self.signed(text)?;
+        self.store.write(|change: &mut Change<'_>| {
+            let detail = json!({ "name": name });
+            self.journal(change, operator, &Deed::of(tenant.id, "report-signed", detail))
+        })?;
+        Ok(signed)
+    }
+
+    /// The name of this server, as its journal has it.
+    pub fn server_name(&self) -> String {
+        self.store.server().to_owned()
+    }
+
+    /// The ends of the journal's chains, for a report that ties itself to them.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn heads_for_report(&self) -> Result<Vec<Head>, RegistryError> {
+        Ok(self.store.journal_heads()?)
+    }
+
+    /// The public key that reports are signed with.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn report_key(&self) -> Result<[u8; 32], RegistryError> {
+        self.signed(b"").map(|signed| signed.public_key)
+    }
+
+    fn signed(&self, text: &[u8]) -> Result<Signed, RegistryError> {
+        let (public_key, signature) = self.store.keys()?.sign_report(text)?;
+        Ok(Signed { public_key, signature })
     }
 
     fn let_all_leave(

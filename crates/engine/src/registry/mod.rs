@@ -31,7 +31,7 @@ pub use error::{RegistryError, What};
 pub use explain::{ExplainedCheck, Explanation, Supposed};
 pub use import::{Imported, NewDevice};
 pub use journal::{Attempt, AttemptOutcome, AttemptPage, AttemptQuery};
-pub use leaving::{Departure, Left, MOST_TOGETHER, Selector};
+pub use leaving::{Left, Life, MOST_TOGETHER, Selector, Signed};
 pub use operations::{Neighbour, Operation, OperationsWanted};
 pub use operators::{AuthenticationRefusal, NewOperatorToken, OperatorToken};
 pub use profiles::{Limits, LimitsChange, NewProfile, ProfileChange, ProfileView, Rotation, SecretView, To};

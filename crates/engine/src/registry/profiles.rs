@@ -5,6 +5,8 @@
 //! nobody whom the old one kept out; the expiry belonged to the old one and goes with it. While both are
 //! valid each counts its own uses.
 
+mod checks;
+
 use domain::name::{Name, random_text};
 use domain::plan::StepRule;
 use domain::profile::{
@@ -15,22 +17,14 @@ use ipnet::IpNet;
 use serde_json::json;
 use store::{Change, ProfileRow, SecretLimits};
 
+use self::checks::{check_attributes, check_key, check_known, check_length, check_networks, check_version};
 use super::journal::Deed;
 use super::{Operator, Registry, RegistryError, Tenant, What};
 
 /// Random letters and digits in a key or secret that the server makes (thingsboard page, section 2).
 const MADE_CHARS: usize = 20;
-/// The most characters of a provision key or secret.
-const MOST_KEY_CHARS: usize = 255;
-/// The longest redelivery window and the longest overlap: a leap year, in milliseconds.
-const LONGEST_MS: u64 = 366 * 24 * 60 * 60 * 1000;
-/// The most networks of a group secret: a list that every request walks.
-const MOST_NETWORKS: usize = 1000;
 /// The most steps of a profile.
 const MOST_STEPS: usize = 16;
-/// The most initial attributes, and their size as JSON.
-const MOST_ATTRIBUTES: usize = 256;
-const MOST_ATTRIBUTE_BYTES: usize = 64 << 10;
 
 /// What a new profile is to be.
 #[derive(Clone, Debug)]
@@ -436,29 +430,6 @@ fn settled(present: &Profile, wanted: &ProfileChange) -> Profile {
     profile
 }
 
-fn check_known(field: &'static str, what: &str, name: &str, known: &[&str]) -> Result<(), RegistryError> {
-    if known.contains(&name) {
-        return Ok(());
-    }
-    let there = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-    let detail = format!("the configuration has no {what} `{name}` (there: {there}).");
-    Err(RegistryError::invalid(field, detail))
-}
-
-/// Initial attributes are a JSON object of bounded size.
-fn check_attributes(text: &str) -> Result<(), RegistryError> {
-    let parsed = serde_json::from_str::<crate::ports::Attributes>(text);
-    let fits = |object: &crate::ports::Attributes| {
-        object.len() <= MOST_ATTRIBUTES && object.keys().all(|key| !key.is_empty() && !key.contains('\0'))
-    };
-    if text.len() <= MOST_ATTRIBUTE_BYTES && !text.contains("\\u0000") && parsed.as_ref().is_ok_and(fits) {
-        return Ok(());
-    }
-    let rule =
-        format!("it is a JSON object of at most {MOST_ATTRIBUTES} members and {MOST_ATTRIBUTE_BYTES} bytes.");
-    Err(RegistryError::invalid("initial_attributes", rule))
-}
-
 fn limits_of(secret: &GroupSecret) -> Limits {
     Limits {
         expires_at: secret.expires_at,
@@ -509,32 +480,4 @@ fn described(profile: &Profile) -> serde_json::Value {
 
 fn found(row: Option<ProfileRow>, name: &str) -> Result<ProfileRow, RegistryError> {
     row.ok_or_else(|| RegistryError::not_found(What::Profile, name))
-}
-
-fn check_version(present: &Profile, wanted: Option<u64>) -> Result<(), RegistryError> {
-    let present = present.version.0;
-    if wanted.is_none_or(|wanted| wanted == present) {
-        Ok(())
-    } else {
-        Err(RegistryError::VersionChanged { present })
-    }
-}
-
-/// A key or secret that devices send as text.
-fn check_key(field: &'static str, text: &str) -> Result<(), RegistryError> {
-    let fits =
-        !text.is_empty() && text.chars().count() <= MOST_KEY_CHARS && !text.chars().any(char::is_control);
-    let rule = "it has 1 to 255 characters, none of them a control character.";
-    if fits { Ok(()) } else { Err(RegistryError::invalid(field, rule)) }
-}
-
-fn check_length(field: &'static str, ms: u64) -> Result<(), RegistryError> {
-    if ms <= LONGEST_MS { Ok(()) } else { Err(RegistryError::invalid(field, "it is at most 366 days.")) }
-}
-
-fn check_networks(networks: &[IpNet]) -> Result<(), RegistryError> {
-    if networks.len() <= MOST_NETWORKS {
-        return Ok(());
-    }
-    Err(RegistryError::invalid("networks", format!("there are at most {MOST_NETWORKS}.")))
 }

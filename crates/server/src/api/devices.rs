@@ -62,12 +62,17 @@ pub(super) async fn add(
 
 /// `GET /devices/{name}`
 pub(super) async fn show(
-    registry: State<Registry>,
-    operator: Extension<Operator>,
-    within: Ask<InTenant>,
-    name: Named,
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(within): Ask<InTenant>,
+    Named(name): Named,
 ) -> Result<Json<admin::Device>, No> {
-    one(registry, operator, within, name, |registry, _, tenant, name| registry.device(tenant, name)).await
+    let life = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        registry.life(&tenant, &name)
+    })
+    .await?;
+    Ok(Json(shapes::life(life)))
 }
 
 /// `POST /devices/{name}/disable`

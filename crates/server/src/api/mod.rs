@@ -9,6 +9,8 @@ mod backups;
 mod devices;
 mod extract;
 mod import;
+mod leaving;
+mod operations;
 mod operators;
 pub mod problem;
 mod profiles;

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use domain::profile::Joining;
 use engine::Registry;
 use engine::registry::{
     Limits, LimitsChange, NewProfile, Operator, ProfileChange, RegistryError, Rotation, To,
@@ -95,8 +96,14 @@ fn new_profile(asked: ProfileCreate) -> Result<NewProfile, RegistryError> {
             .map_or(plain.pre_provisioned_credentials, shapes::bringing_asked),
         provision_key: asked.provision_key,
         provision_secret: asked.provision_secret.as_ref().map(shapes::secret_asked),
+        joining: Joining {
+            hook: asked.hook,
+            approval: asked.approval,
+            steps: asked.steps.into_iter().map(shapes::step_asked).collect(),
+            initial_attributes: asked.initial_attributes.map(|object| object.to_string()),
+        },
+        grace_period_ms: asked.grace_period_s.map_or(plain.grace_period_ms, milliseconds),
         limits: limits(&asked.limits)?,
-        ..plain
     })
 }
 
@@ -120,8 +127,12 @@ fn profile_change(asked: ProfileSet) -> Result<ProfileChange, RegistryError> {
             secret: asked.secret.as_ref().map(shapes::secret_asked),
             overlap_ms: milliseconds(asked.overlap_s),
         }),
+        hook: to(asked.hook, Ok)?,
+        approval: asked.approval,
+        steps: asked.steps.map(|steps| steps.into_iter().map(shapes::step_asked).collect()),
+        initial_attributes: to(asked.initial_attributes, |object| Ok(object.to_string()))?,
+        grace_period_ms: asked.grace_period_s.map(milliseconds),
         limits: limits_change(asked.limits)?,
-        ..ProfileChange::default()
     })
 }
 

@@ -3,7 +3,9 @@
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use engine::Registry;
 
-use super::{audit, auth, backups, devices, import, operators, profiles, secrets, tenants};
+use super::{
+    audit, auth, backups, devices, import, leaving, operations, operators, profiles, secrets, tenants,
+};
 
 /// One route: what it is called and who may call it.
 pub struct Route {
@@ -66,6 +68,23 @@ routes! {
     Post   "/devices/{name}/disable"    Tenant post(devices::disable);
     Post   "/devices/{name}/enable"     Tenant post(devices::enable);
     Get    "/devices/{name}/telemetry"  Tenant get(devices::telemetry);
+    Post   "/devices:decommission"      Tenant post(leaving::decommission_many);
+    Post   "/devices/{name}/decommission" Tenant post(leaving::decommission);
+    Post   "/devices/{name}/restore"    Tenant post(leaving::restore);
+    Get    "/devices/{name}/timeline"   Tenant get(leaving::timeline);
+    Post   "/devices/{name}/report"     Tenant post(leaving::report);
+    Get    "/report-key"                Tenant get(leaving::report_key);
+    Get    "/operations"                Tenant get(operations::list);
+    Get    "/operations/{id}"           Tenant get(operations::show);
+    Post   "/operations/{id}/resume"    Tenant post(operations::resume);
+    Post   "/operations/{id}/unwind"    Tenant post(operations::unwind);
+    Post   "/operations/{id}/steps/{step}/write-off" Tenant post(operations::write_off);
+    Get    "/approvals"                 Tenant get(operations::approvals);
+    Post   "/approvals/{id}/approve"    Tenant post(operations::approve);
+    Post   "/approvals/{id}/reject"     Tenant post(operations::reject);
+    Delete "/approvals/{id}"            Tenant delete(operations::forget);
+    Get    "/neighbours"                Tenant get(operations::neighbours);
+    Post   "/neighbours/{name}/test"    Server post(operations::test);
     Get    "/attempts"                  Tenant get(audit::attempts);
     Get    "/explain"                   Tenant get(audit::explain);
     Get    "/audit/head"                Server get(audit::head);

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use domain::admission::Answer;
 use domain::name::MAX_CHARS;
+use domain::plan::{Gate, StepRule, StepState};
 use domain::profile::{NamePattern, PreProvisionedCredentials};
-use domain::{Credential, DeviceState, Reprovision, Secret, Strategy, Timestamp};
+use domain::{Credential, DeviceState, Reprovision, Secret, Strategy, Timestamp, Verdict};
 use engine::registry::{self as ours, RegistryError, Right};
 use ipnet::IpNet;
 use store::journal::{Fault, Head, Position, Verification, Wrong};
@@ -58,6 +59,15 @@ pub(super) fn profile(view: ours::ProfileView) -> admin::Profile {
         redelivery_window_s: view.profile.redelivery_window_ms / 1000,
         pre_provisioned_credentials: bringing(view.profile.pre_provisioned_credentials),
         provision_key: view.profile.provision_key,
+        hook: view.profile.joining.hook,
+        approval: view.profile.joining.approval,
+        steps: view.profile.joining.steps.into_iter().map(profile_step).collect(),
+        initial_attributes: view
+            .profile
+            .joining
+            .initial_attributes
+            .and_then(|object| serde_json::from_str(&object).ok()),
+        grace_period_s: view.profile.grace_period_ms / 1000,
         secrets: view
             .secrets
             .into_iter()
@@ -91,6 +101,112 @@ pub(super) fn device(device: ours::Device) -> admin::Device {
         state_since: instant(device.state_since),
         credentials_type: credentials_type(&device.credential),
         gateway: device.gateway,
+        attributes: None,
+        grace_until: None,
+    }
+}
+
+/// One device with what only its own page shows.
+pub(super) fn life(life: ours::Life) -> admin::Device {
+    let object: serde_json::Map<String, serde_json::Value> = life
+        .attributes
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, serde_json::from_str(&value).ok()?)))
+        .collect();
+    let leaving = life.device.state == DeviceState::Decommissioning;
+    admin::Device {
+        attributes: (!object.is_empty()).then_some(object.into()),
+        grace_until: life.grace_until.filter(|_| leaving).map(instant),
+        ..device(life.device)
+    }
+}
+
+pub(super) fn operation(operation: ours::Operation) -> admin::Operation {
+    let row = operation.row;
+    admin::Operation {
+        id: row.id.0,
+        device: operation.device,
+        kind: row.kind.word().to_owned(),
+        phase: row.phase.word().to_owned(),
+        began_at: instant(row.began_at),
+        ended_at: row.ended_at.map(instant),
+        steps: operation.steps.into_iter().map(step).collect(),
+    }
+}
+
+pub(super) fn step(step: store::StepRow) -> admin::Step {
+    let record = step.record;
+    let (external_id, receipt) =
+        record.receipt.map_or((None, None), |receipt| (Some(receipt.external_id), receipt.detail));
+    admin::Step {
+        operation: record.key.operation.0,
+        step: record.key.index,
+        action: record.action.word().to_owned(),
+        connector: record.connector,
+        gate: gate(step.gate),
+        state: record.state.word().to_owned(),
+        attempts: record.attempts,
+        external_id,
+        receipt,
+        fault: step.fault,
+        fault_message: step.fault_message,
+        due_at: (record.state == StepState::Due).then(|| instant(step.due_at)),
+        server: step.server,
+        changed_at: instant(step.changed_at),
+    }
+}
+
+pub(super) fn approval(approval: ours::Approval) -> admin::Approval {
+    let row = approval.row;
+    admin::Approval {
+        id: row.standing.id.0,
+        name: row.name,
+        profile: approval.profile,
+        verdict: verdict(&row.standing.verdict).to_owned(),
+        source: row.source,
+        wire: row.wire,
+        credential: row.credential,
+        gateway: row.gateway,
+        hook: row.hook,
+        attempts: row.attempts,
+        fault: row.fault_message.or(row.fault),
+        reason: row.reason,
+        asked_at: instant(row.asked_at),
+        expires_at: instant(row.standing.expires_at),
+        decided_at: row.decided_at.map(instant),
+        decided_by: row.decided_by,
+    }
+}
+
+fn verdict(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::AwaitsHook => "awaits-hook",
+        Verdict::AwaitsPerson => "awaits-person",
+        Verdict::Allowed { .. } => "allowed",
+        Verdict::Denied => "denied",
+    }
+}
+
+fn profile_step(rule: StepRule) -> admin::ProfileStep {
+    admin::ProfileStep { connector: rule.connector, gate: gate(rule.gate) }
+}
+
+pub(super) fn step_asked(asked: admin::ProfileStep) -> StepRule {
+    let gate = match asked.gate {
+        admin::Gate::BeforeReply => Gate::BeforeReply,
+        admin::Gate::WithReply => Gate::WithReply,
+        admin::Gate::AfterReply => Gate::AfterReply,
+        admin::Gate::OnFirstConnection => Gate::OnFirstConnection,
+    };
+    StepRule { connector: asked.connector, gate }
+}
+
+fn gate(gate: Gate) -> admin::Gate {
+    match gate {
+        Gate::BeforeReply => admin::Gate::BeforeReply,
+        Gate::WithReply => admin::Gate::WithReply,
+        Gate::AfterReply => admin::Gate::AfterReply,
+        Gate::OnFirstConnection => admin::Gate::OnFirstConnection,
     }
 }
 

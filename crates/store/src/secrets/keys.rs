@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest::{SHA3_256, digest};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use domain::{CredentialKeys, DeviceKey, DeviceRecord, Generation, Secret, TenantId, Timestamp, Verifier};
 use zeroize::Zeroizing;
 
@@ -61,6 +62,20 @@ impl Keys {
     /// Whether the token is the one that the device holds now. In constant time.
     pub fn confirms(&self, resolved: &Resolved, device: &DeviceRecord) -> bool {
         self.token.confirms(resolved, device)
+    }
+
+    /// Signs a report (Ed25519, RFC 8032): the public key and the signature. The key is derived from the
+    /// journal's, so that nothing more has to be kept; entries of the journal never begin like its label.
+    ///
+    /// # Errors
+    /// Where the crypto library refuses.
+    pub fn sign_report(&self, text: &[u8]) -> Result<([u8; 32], [u8; 64]), StoreError> {
+        let seed = hmac::sign(&self.journal, b"muster/report-key/v1\0");
+        let refused = || StoreError::Unavailable("the report could not be signed".to_owned());
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| refused())?;
+        let public = pair.public_key().as_ref().try_into().map_err(|_| refused())?;
+        let signature = pair.sign(text).as_ref().try_into().map_err(|_| refused())?;
+        Ok((public, signature))
     }
 
     /// The number of the key that new journal entries are chained with.

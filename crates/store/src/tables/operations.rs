@@ -2,6 +2,9 @@
 
 mod advance;
 mod begin;
+mod leases;
+mod lives;
+mod settle;
 
 use domain::plan::{Action, Gate, OperationKind, Phase, Progress, Receipt, StepRecord, StepState};
 use domain::{DeviceKey, OperationId, StepKey, TenantId, Timestamp};
@@ -13,9 +16,10 @@ use crate::error::storable;
 use crate::tables::journal::{NewEntry, Pen, What};
 
 pub use advance::{Advance, Advanced, Claim, ClaimedStep, Finished, StepFault, StepResult};
-pub(crate) use advance::{advance, complete_leaving, connected, is_leaving_due, is_work_due, release_own};
+pub(crate) use advance::{advance, release_own};
 pub use begin::NewOperation;
 pub(crate) use begin::begin;
+pub(crate) use lives::{complete_leaving, connected, is_leaving_due, is_work_due};
 
 /// An operation as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,7 +192,7 @@ impl Change<'_> {
     /// # Errors
     /// What the database says.
     pub fn settle_operation(&mut self, id: OperationId, now: Timestamp) -> Result<(), StoreError> {
-        advance::settle(self.sql, id, now).map(drop)
+        settle::settle(self.sql, id, now).map(drop)
     }
 
     /// Ends the grace period of a device's leave: it was taken back.

@@ -51,7 +51,7 @@ fn a_store_that_was_copied_while_it_served_comes_back_on_an_empty_machine() {
     let found = store.verify_journal(None).unwrap();
     assert!(found.faults.is_empty(), "{:?}", found.faults);
     assert_eq!(found.heads.len(), house.store.journal_heads().unwrap().len() + 1);
-    let query = JournalQuery { tenant: None, kinds: &["restored"], before: None, limit: 10 };
+    let query = JournalQuery { tenant: None, about: None, kinds: &["restored"], before: None, limit: 10 };
     assert_eq!(store.read(|view| view.journal(&query)).unwrap().entries.len(), 1);
     let old = house.store.reserve_device_keys(1).unwrap();
     let new = store.reserve_device_keys(1).unwrap();

@@ -6,7 +6,8 @@ use store::{Change, StoreError};
 use crate::POSTGRES;
 use crate::house::{HOME, House, NOW, origin};
 
-const ALL: JournalQuery<'_> = JournalQuery { tenant: None, kinds: &[], before: None, limit: 100 };
+const ALL: JournalQuery<'_> =
+    JournalQuery { tenant: None, about: None, kinds: &[], before: None, limit: 100 };
 
 fn attempt(outcome: &'static str, tenant: Option<TenantId>) -> NewEntry {
     let attempt = Attempt {

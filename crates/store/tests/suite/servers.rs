@@ -204,7 +204,8 @@ fn the_entries_of_all_servers_are_listed_in_the_order_of_their_times() {
     }
     let (mut kinds, mut before) = (Vec::new(), None);
     loop {
-        let query = JournalQuery { tenant: Some(HOME), kinds: &[], before: before.as_ref(), limit: 7 };
+        let query =
+            JournalQuery { tenant: Some(HOME), about: None, kinds: &[], before: before.as_ref(), limit: 7 };
         let page = house.store.read(|view| view.journal(&query)).unwrap();
         kinds.extend(page.entries.into_iter().map(|entry| entry.kind));
         // A cursor travels as text.

@@ -56,6 +56,12 @@ pub struct Device {
     /// Whether it speaks for other devices.
     #[serde(default)]
     pub gateway: bool,
+    /// The attributes that the server's side gave it; only where one device is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<serde_json::Value>,
+    /// Of one that leaves: until when it can be taken back; only where one device is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_until: Option<String>,
 }
 
 /// Adds a device that is expected.

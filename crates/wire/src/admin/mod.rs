@@ -7,7 +7,9 @@
 
 mod backups;
 mod devices;
+mod joining;
 mod journal;
+mod operations;
 mod operators;
 mod profiles;
 mod secrets;
@@ -16,7 +18,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use backups::*;
 pub use devices::*;
+pub use joining::*;
 pub use journal::*;
+pub use operations::*;
 pub use operators::*;
 pub use profiles::*;
 pub use secrets::*;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Change;
+use super::{Change, ProfileStep};
 use crate::secret::Secret;
 
 /// How a profile admits devices.
@@ -58,6 +58,21 @@ pub struct Profile {
     pub pre_provisioned_credentials: PreProvisionedCredentials,
     /// The identifier that devices name it by; not a secret.
     pub provision_key: String,
+    /// The hook that is asked before a device is let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
+    /// Whether a person has to approve each device.
+    #[serde(default)]
+    pub approval: bool,
+    /// What is done outside for each device.
+    #[serde(default)]
+    pub steps: Vec<ProfileStep>,
+    /// The attributes that a device begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_attributes: Option<serde_json::Value>,
+    /// For how long a device that leaves can be taken back, in seconds.
+    #[serde(default)]
+    pub grace_period_s: u64,
     /// Its group secrets, newest first; never their text.
     pub secrets: Vec<ProfileSecret>,
     /// Raised by every change.
@@ -163,6 +178,21 @@ pub struct ProfileCreate {
         serialize_with = "Secret::serialize_clear_option"
     )]
     pub provision_secret: Option<Secret>,
+    /// The hook that is asked before a device is let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
+    /// Whether a person has to approve each device.
+    #[serde(default)]
+    pub approval: bool,
+    /// What is done outside for each device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<ProfileStep>,
+    /// The attributes that a device begins with; a JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_attributes: Option<serde_json::Value>,
+    /// For how long a device that leaves can be taken back, in seconds; absent = the server's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_period_s: Option<u64>,
     /// Limits on the group secret.
     #[serde(default)]
     pub limits: SecretLimits,
@@ -198,6 +228,21 @@ pub struct ProfileSet {
     /// What a pre-provisioned device may do about its credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_provisioned_credentials: Option<PreProvisionedCredentials>,
+    /// The hook that is asked before a device is let in.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub hook: Change<String>,
+    /// Whether a person has to approve each device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<bool>,
+    /// What is done outside for each device; an empty list takes all steps away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<ProfileStep>>,
+    /// The attributes that a device begins with; a JSON object.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub initial_attributes: Change<serde_json::Value>,
+    /// For how long a device that leaves can be taken back, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_period_s: Option<u64>,
     /// A new group secret takes the place of the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotate_secret: Option<RotateSecret>,

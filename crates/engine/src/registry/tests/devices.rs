@@ -117,7 +117,8 @@ fn every_change_is_journalled_with_who_did_it_and_without_secrets() {
     house.registry.disable_device(&server(), &house.home(), "a").unwrap();
     house.registry.enable_device(&server(), &house.home(), "a").unwrap();
     house.registry.delete_device(&server(), &house.home(), "a").unwrap();
-    let everything = store::journal::JournalQuery { tenant: None, kinds: &[], before: None, limit: 100 };
+    let everything =
+        store::journal::JournalQuery { tenant: None, about: None, kinds: &[], before: None, limit: 100 };
     let mut entries = house.store.read(|view| view.journal(&everything)).unwrap().entries;
     entries.reverse();
     let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();

@@ -1,0 +1,309 @@
+//! `muster device decommission`, `muster device timeline`, `muster decommission`
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
+use wire::admin::{
+    self, DecommissionMany, Decommissioned, DepartureReport, Device, Operation, ReportKey, SignedReport,
+    TimelineEntry,
+};
+
+use super::Scope;
+use crate::client::Client;
+use crate::confirm::Confirmation;
+use crate::failure::{Failure, Kind};
+use crate::render::{Output, Row, Sheet};
+use crate::{signature, values};
+
+/// How often a leave that is waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long the end of a leave is waited for before its report is made as things stand.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How many names a dry run shows.
+const NAMES_SHOWN: usize = 10;
+
+/// Flags of `device decommission`.
+#[derive(Debug, Args)]
+#[group(id = "whom", required = true, multiple = true, args = ["name", "profile", "state", "label", "name_prefix"])]
+pub(crate) struct Decommission {
+    /// The device's registration id; without it, flags choose many
+    #[arg(conflicts_with_all = ["profile", "state", "label", "name_prefix"])]
+    name: Option<String>,
+    /// All devices of this profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Only devices in this state
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// Only devices with this label
+    #[arg(long)]
+    label: Option<String>,
+    /// Only devices whose name begins so
+    #[arg(long, value_name = "PREFIX")]
+    name_prefix: Option<String>,
+    /// For how long it can be taken back, such as 24h [default: the profile's]
+    #[arg(long, value_name = "DURATION", value_parser = values::seconds)]
+    grace: Option<u64>,
+    /// Wait until everyone knows, and write a signed report of it into this file
+    #[arg(long, value_name = "FILE", requires = "name")]
+    report: Option<PathBuf>,
+    /// Only tell who would leave
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+impl Decommission {
+    pub(crate) async fn run(self, client: &Client, out: &mut Output) -> Result<(), Failure> {
+        match &self.name {
+            Some(name) => self.one(name, client, out).await,
+            None => self.many(client, out).await,
+        }
+    }
+
+    async fn one(&self, name: &str, client: &Client, out: &mut Output) -> Result<(), Failure> {
+        if self.dry_run {
+            let device: Device = client.get(&["devices", name], &self.scope.query()).await?;
+            out.sheet(&device)?;
+            return out.note("It would leave; nothing was changed.");
+        }
+        self.confirmation.ask(&format!("Decommission the device {name} and void its credentials?"))?;
+        let path = ["devices", name, "decommission"];
+        let request = admin::Decommission { grace_s: self.grace };
+        let device: Device = client.send_json(Method::POST, &path, &self.scope.query(), &request).await?;
+        out.sheet(&device)?;
+        match &self.report {
+            Some(file) => {
+                wait(name, &self.scope, client).await?;
+                report(name, Some(file), &self.scope, client, out).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn many(&self, client: &Client, out: &mut Output) -> Result<(), Failure> {
+        let chosen = self.walk(true, client, |_| ()).await?;
+        if chosen.is_empty() {
+            return out.note("No device that is not leaving already is chosen.");
+        }
+        if self.dry_run {
+            let shown = chosen.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if chosen.len() > NAMES_SHOWN { ", …" } else { "" };
+            return out.note(&format!("{} devices would leave: {shown}{more}", chosen.len()));
+        }
+        self.confirmation
+            .ask(&format!("Decommission {} devices and void their credentials?", chosen.len()))?;
+        let bar = ProgressBar::new(chosen.len() as u64).with_style(style());
+        let left = self.walk(false, client, |count| bar.inc(count)).await?;
+        bar.finish_and_clear();
+        out.note(&format!("{} devices are leaving.", left.len()))
+    }
+
+    /// Page by page; where it was cut short, the next run goes on with those that are left.
+    async fn walk(&self, dry_run: bool, client: &Client, told: impl Fn(u64)) -> Result<Vec<String>, Failure> {
+        let mut names = Vec::new();
+        let mut cursor = None;
+        loop {
+            let request = self.request(dry_run, cursor);
+            let page: Decommissioned =
+                client.send_json(Method::POST, &["devices:decommission"], &[], &request).await?;
+            told(page.names.len() as u64);
+            names.extend(page.names);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
+    fn request(&self, dry_run: bool, cursor: Option<String>) -> DecommissionMany {
+        DecommissionMany {
+            tenant: self.scope.tenant.clone(),
+            profile: self.profile.clone(),
+            state: self.state.clone(),
+            label: self.label.clone(),
+            name_prefix: self.name_prefix.clone(),
+            grace_s: self.grace,
+            cursor,
+            dry_run,
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} devices, {per_sec}, {eta} left");
+    style.unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// What can be done with reports of leaving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a signed report of what a device has left behind
+    Report {
+        /// Its registration id
+        name: String,
+        /// The file it is written to [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Show the public key that reports are signed with, to be kept elsewhere
+    Key,
+    /// Check a report without any server: whether it is what was signed, and whether it adds up
+    Verify {
+        /// The report
+        file: PathBuf,
+        /// The key that was kept: 64 hexadecimal digits, or a file that holds them
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+    },
+}
+
+impl Command {
+    /// Verifying needs no server, and asks for none.
+    pub(crate) async fn run(
+        self,
+        client: impl FnOnce() -> Result<Client, Failure>,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Report { name, to, scope } => report(&name, to.as_deref(), &scope, &client()?, out).await,
+            Self::Key => out.sheet(&client()?.get::<ReportKey>(&["report-key"], &[]).await?),
+            Self::Verify { file, key } => verify(&file, key.as_deref(), out),
+        }
+    }
+}
+
+async fn report(
+    name: &str,
+    to: Option<&Path>,
+    scope: &Scope,
+    client: &Client,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let signed: SignedReport = client.act(&["devices", name, "report"], &scope.query()).await?;
+    let Some(file) = to else { return out.document(&signed) };
+    let text = serde_json::to_string_pretty(&signed).map_err(|error| Failure::usage(error.to_string()))?;
+    std::fs::write(file, text + "\n")
+        .map_err(|error| Failure::usage(format!("cannot write {}: {error}", file.display())))?;
+    out.note(&format!("The report is in {}.", file.display()))
+}
+
+/// Until nothing of the device's operations is left to do, or the wait is over.
+async fn wait(name: &str, scope: &Scope, client: &Client) -> Result<(), Failure> {
+    let until = Instant::now() + LONGEST_WAIT;
+    let [tenant] = scope.query();
+    loop {
+        let mut open = false;
+        let query = [tenant, ("device", Some(name))];
+        let look = |page: Vec<Operation>| {
+            open |= page.iter().any(|operation| operation.phase != "done");
+            Ok(())
+        };
+        client.pages(&["operations"], &query, None, look).await?;
+        if !open || Instant::now() > until {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn verify(file: &Path, key: Option<&str>, out: &mut Output) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
+    let wrong = |what: String| Failure::new(Kind::Refused, what);
+    let signed: SignedReport =
+        serde_json::from_str(&text).map_err(|error| wrong(format!("this is no report: {error}")))?;
+    let report = checked(&signed, key.map(read_key).transpose()?.as_deref()).map_err(wrong)?;
+    out.sheet(&report)?;
+    out.note(if key.is_some() {
+        "The report is what the server with this key signed."
+    } else {
+        "The report is whole. Whose key it is, only a key that was kept can tell: --key."
+    })
+}
+
+/// The report, if it is what was signed, by the key that was kept where there is one, and adds up.
+fn checked(signed: &SignedReport, kept: Option<&str>) -> Result<DepartureReport, String> {
+    if kept.is_some_and(|kept| !kept.eq_ignore_ascii_case(&signed.public_key)) {
+        return Err("the report was signed by another key than the one that was kept".to_owned());
+    }
+    let message = [signed.format.as_bytes(), b"\0", signed.report.as_bytes()].concat();
+    if !signature::is_valid(&signed.public_key, &message, &signed.signature) {
+        return Err("the signature does not belong to this report: it was changed".to_owned());
+    }
+    let report: DepartureReport = serde_json::from_str(&signed.report)
+        .map_err(|error| format!("the report cannot be read: {error}"))?;
+    if report.step_count != report.steps.len() {
+        return Err("steps are missing from the report".to_owned());
+    }
+    Ok(report)
+}
+
+fn read_key(given: &str) -> Result<String, Failure> {
+    if given.len() == 64 && given.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(given.to_owned());
+    }
+    let text = std::fs::read_to_string(given)
+        .map_err(|error| Failure::usage(format!("cannot read the key {given}: {error}")))?;
+    Ok(text.trim().to_owned())
+}
+
+/// What happened to a device.
+pub(crate) async fn timeline(
+    name: &str,
+    scope: &Scope,
+    client: &Client,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let mut listing = out.listing();
+    let path = ["devices", name, "timeline"];
+    client.pages(&path, &scope.query(), None, |page: Vec<TimelineEntry>| listing.page(&page)).await?;
+    listing.end("Nothing is known of it.")
+}
+
+// === How things are shown ===
+
+impl Row for TimelineEntry {
+    const COLUMNS: &'static [&'static str] = &["time", "what", "who", "detail"];
+
+    fn cells(&self) -> Vec<String> {
+        let mut detail = self.detail.clone();
+        if let Some(members) = detail.as_object_mut() {
+            members.retain(|key, value| key != "v" && !value.is_null());
+        }
+        vec![self.at.clone(), self.kind.clone(), self.actor.clone(), detail.to_string()]
+    }
+}
+
+impl Sheet for ReportKey {
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        vec![("public key", self.public_key.clone())]
+    }
+}
+
+impl Sheet for DepartureReport {
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![
+            ("device", self.device.clone()),
+            ("id", self.device_id.clone()),
+            ("tenant", self.tenant.clone()),
+            ("state", format!("{} since {}", self.state, self.state_since)),
+            ("server", self.server.clone()),
+            ("made", self.made_at.clone()),
+            ("everyone knows", if self.complete { "yes" } else { "not yet" }.to_owned()),
+        ];
+        lines.extend(self.steps.iter().map(|step| {
+            let outside = step.external_id.as_deref().unwrap_or("-");
+            ("step", format!("{} {}: {} ({outside})", step.action, step.connector, step.state))
+        }));
+        lines
+    }
+}

@@ -1,0 +1,153 @@
+//! `/devices/{name}/decommission` and what belongs to it.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use domain::DeviceState;
+use engine::Registry;
+use engine::registry::{Life, Operator, Selector, Tenant};
+use wire::admin::{
+    self, Decommission, DecommissionMany, Decommissioned, DepartureReport, Page, ReportKey, SignedReport,
+    TimelineEntry,
+};
+
+use super::extract::{Ask, Body, InTenant, Named, blocking};
+use super::problem::No;
+use super::shapes::{self, instant};
+
+/// What a signature is over, before a zero byte and the text.
+const FORMAT: &str = "muster/departure-report/v1";
+
+/// `POST /devices/{name}/decommission`
+pub(super) async fn decommission(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(within): Ask<InTenant>,
+    Named(name): Named,
+    Body(asked): Body<Decommission>,
+) -> Result<Json<admin::Device>, No> {
+    let device = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        registry.decommission_device(&operator, &tenant, &name, milliseconds(asked.grace_s))
+    })
+    .await?;
+    Ok(Json(shapes::device(device)))
+}
+
+/// `POST /devices/{name}/restore`
+pub(super) async fn restore(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(within): Ask<InTenant>,
+    Named(name): Named,
+) -> Result<Json<admin::Device>, No> {
+    let device = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        registry.restore_device(&operator, &tenant, &name)
+    })
+    .await?;
+    Ok(Json(shapes::device(device)))
+}
+
+/// `POST /devices:decommission`: some hundreds of those that a selector finds; `next` leads on.
+pub(super) async fn decommission_many(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Body(asked): Body<DecommissionMany>,
+) -> Result<Json<Decommissioned>, No> {
+    let left = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, asked.tenant.as_deref())?;
+        let selector = Selector {
+            profile: asked.profile,
+            state: asked.state,
+            label: asked.label,
+            name_prefix: asked.name_prefix,
+        };
+        let (grace, after) = (milliseconds(asked.grace_s), asked.cursor.as_deref());
+        registry.decommission_devices(&operator, &tenant, &selector, grace, after, asked.dry_run)
+    })
+    .await?;
+    Ok(Json(Decommissioned { names: left.names, next: left.next }))
+}
+
+/// `GET /devices/{name}/timeline`: what happened to a device, the oldest first.
+pub(super) async fn timeline(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(within): Ask<InTenant>,
+    Named(name): Named,
+) -> Result<Json<Page<TimelineEntry>>, No> {
+    let entries = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        registry.timeline(&tenant, &name)
+    })
+    .await?;
+    Ok(Json(shapes::whole(entries, |entry| TimelineEntry {
+        at: instant(entry.at),
+        kind: entry.kind,
+        actor: entry.actor,
+        detail: entry.detail.unwrap_or_default(),
+    })))
+}
+
+/// `POST /devices/{name}/report`: what the device has left behind, signed.
+pub(super) async fn report(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(within): Ask<InTenant>,
+    Named(name): Named,
+) -> Result<Json<SignedReport>, No> {
+    let signed = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        let life = registry.life(&tenant, &name)?;
+        let heads = registry.heads_for_report()?;
+        let report = serde_json::to_string(&described(registry, &tenant, life, &heads)).unwrap_or_default();
+        let text = [FORMAT.as_bytes(), b"\0", report.as_bytes()].concat();
+        let signed = registry.sign_report(&operator, &tenant, &name, &text)?;
+        Ok(SignedReport {
+            format: FORMAT.to_owned(),
+            report,
+            public_key: hex(&signed.public_key),
+            signature: hex(&signed.signature),
+        })
+    })
+    .await?;
+    Ok(Json(signed))
+}
+
+/// `GET /report-key`
+pub(super) async fn report_key(State(registry): State<Registry>) -> Result<Json<ReportKey>, No> {
+    let key = blocking(&registry, Registry::report_key).await?;
+    Ok(Json(ReportKey { public_key: hex(&key) }))
+}
+
+fn described(registry: &Registry, tenant: &Tenant, life: Life, heads: &[store::Head]) -> DepartureReport {
+    let over = life.steps.iter().all(|step| step.record.state.is_over());
+    let known: Vec<_> = life.steps.iter().map(|step| step.record.clone()).collect();
+    let gone = life.device.state.is_leaving() || life.device.state == DeviceState::Expected;
+    DepartureReport {
+        version: 1,
+        server: registry.server_name(),
+        made_at: instant(registry.now()),
+        tenant: tenant.name.clone(),
+        device_id: life.device.id,
+        device: life.device.name,
+        profile: life.device.profile,
+        state: life.device.state.word().to_owned(),
+        state_since: instant(life.device.state_since),
+        step_count: life.steps.len(),
+        complete: gone && over && domain::plan::leaving(&known).is_empty(),
+        steps: life.steps.into_iter().map(shapes::step).collect(),
+        journal_heads: heads
+            .iter()
+            .map(|head| (format!("{}.{}", head.position.writer, head.position.number), hex(&head.link)))
+            .collect(),
+    }
+}
+
+fn milliseconds(seconds: Option<u64>) -> Option<u64> {
+    seconds.map(|seconds| seconds.saturating_mul(1000))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
