@@ -225,9 +225,19 @@ pub(crate) fn follow_up(
     if provision.plan.is_empty() {
         return Ok(Ok(None));
     }
-    let (kind, deed) = (OperationKind::Join, provision.deed.word());
-    let new = NewOperation { tenant, device, kind, deed, plan: &provision.plan, grace_until: None };
-    operations::begin(sql, &new, now).map(|operation| Ok(Some(operation)))
+    operations::begin(sql, &operation(provision), now).map(|operation| Ok(Some(operation)))
+}
+
+/// The operation that carries a decision's plan out.
+fn operation(provision: &Provision) -> NewOperation<'_> {
+    NewOperation {
+        tenant: provision.device.tenant,
+        device: provision.device.key,
+        kind: OperationKind::Join,
+        deed: provision.deed.word(),
+        plan: &provision.plan,
+        grace_until: None,
+    }
 }
 
 /// The clear values that have to be sealed before the rows that name them, each with its place.

@@ -5,14 +5,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use domain::{DeviceKey, DeviceRecord, ProfileId, QuestionId, SecretId, TenantId, Timestamp, Version};
+use domain::{
+    DeviceKey, DeviceRecord, ProfileId, Provision, QuestionId, SecretId, TenantId, Timestamp, Version,
+};
 
 use super::{Entry, Lost, Recorded};
 use crate::StoreError;
 use crate::driver::postgres::Transaction;
 use crate::driver::{Param, Sql};
-use crate::tables::devices;
 use crate::tables::journal::Pen;
+use crate::tables::{attributes, devices, operations, questions};
 
 /// One transaction's worth of decisions.
 pub(crate) struct Batch<'a, 'e> {
@@ -102,13 +104,25 @@ impl<'a, 'e> Batch<'a, 'e> {
     /// What is written behind a device's row. The answers are locked, so nobody has used them meanwhile.
     fn follow_up(&self, results: &mut [Result<Recorded, Lost>], now: Timestamp) -> Result<(), StoreError> {
         let sql = Sql::Postgres(self.transaction);
-        for (entry, result) in self.entries.iter().zip(results) {
-            let Ok(recorded) = result else { continue };
-            if super::has_more(entry.provision) {
-                let followed = super::follow_up(sql, entry.provision, now)?;
-                let gone = |_| StoreError::Unavailable("an answer was used twice in one batch".to_owned());
-                recorded.operation = followed.map_err(gone)?;
-            }
+        let mut written: Vec<(&Provision, &mut Recorded)> = self
+            .entries
+            .iter()
+            .zip(results)
+            .filter_map(|(entry, result)| Some((entry.provision, result.as_mut().ok()?)))
+            .filter(|(provision, _)| super::has_more(provision))
+            .collect();
+        let answers: Vec<QuestionId> = written.iter().filter_map(|(it, _)| it.answered).collect();
+        if questions::use_up_all(sql, &answers)? < answers.len() as u64 {
+            return Err(StoreError::Unavailable("an answer was used twice in one batch".to_owned()));
+        }
+        for (it, _) in written.iter().filter(|(it, _)| !it.initial_attributes.is_empty()) {
+            attributes::begin(sql, it.device.tenant, it.device.key, &it.initial_attributes, now)?;
+        }
+        written.retain(|(it, _)| !it.plan.is_empty());
+        let news: Vec<_> =
+            written.iter().map(|(it, _)| (super::operation(it), it.replaces.is_none())).collect();
+        for ((_, recorded), operation) in written.iter_mut().zip(operations::begin_many(sql, &news, now)?) {
+            recorded.operation = Some(operation);
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use crate::tables::journal::{NewEntry, Pen, What};
 pub use advance::{Advance, Advanced, Claim, ClaimedStep, Finished, StepFault, StepResult};
 pub(crate) use advance::{advance, release_own};
 pub use begin::NewOperation;
+pub(crate) use begin::batch::begin as begin_many;
 pub(crate) use begin::begin;
 pub(crate) use lives::{complete_leaving, connected, is_leaving_due, is_work_due};
 

@@ -373,6 +373,16 @@ pub(crate) fn use_up(sql: Sql<'_>, id: QuestionId) -> Result<bool, StoreError> {
     Ok(sql.execute(text, params![id])? > 0)
 }
 
+/// As [`use_up`], of many on PostgreSQL: how many of them were there.
+pub(crate) fn use_up_all(sql: Sql<'_>, ids: &[QuestionId]) -> Result<u64, StoreError> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<i64> = ids.iter().map(|id| id.0.cast_signed()).collect();
+    let text = "DELETE FROM questions WHERE question = ANY(?) AND verdict = 'allowed'";
+    sql.execute(text, &[Param::array(&ids)])
+}
+
 fn by_hook(row: &QuestionRow) -> String {
     format!("hook:{}", row.hook.as_deref().unwrap_or_default())
 }

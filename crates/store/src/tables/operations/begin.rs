@@ -1,5 +1,7 @@
 //! The first write of an operation: in the transaction that changes its device.
 
+pub(crate) mod batch;
+
 use domain::plan::{self, Action, OperationKind, Phase, PlannedStep, Progress, StepState};
 use domain::{DeviceKey, OperationId, TenantId, Timestamp};
 
@@ -30,16 +32,22 @@ pub struct NewOperation<'a> {
 pub(crate) fn begin(sql: Sql<'_>, new: &NewOperation<'_>, now: Timestamp) -> Result<OperationId, StoreError> {
     absorb(sql, new, now)?;
     let id = next_number(sql)?;
-    let mut progress: Vec<Progress> =
-        new.plan.iter().map(|step| Progress { gate: step.gate, state: StepState::Waiting }).collect();
-    for at in plan::released(&progress, false) {
-        progress[at].state = StepState::Due;
-    }
-    insert(sql, id, new, plan::phase(&progress), now)?;
+    let (phase, progress) = drawn(new.plan);
+    insert(sql, id, new, phase, now)?;
     for (at, (step, progress)) in new.plan.iter().zip(&progress).enumerate() {
         insert_step(sql, id, at, new, step, progress.state, now)?;
     }
     Ok(id)
+}
+
+/// Where a plan stands when it begins.
+fn drawn(steps: &[PlannedStep]) -> (Phase, Vec<Progress>) {
+    let mut progress: Vec<Progress> =
+        steps.iter().map(|step| Progress { gate: step.gate, state: StepState::Waiting }).collect();
+    for at in plan::released(&progress, false) {
+        progress[at].state = StepState::Due;
+    }
+    (plan::phase(&progress), progress)
 }
 
 /// What older operations have still to make is not made any more; what they have to undo is undone all the same,
