@@ -412,7 +412,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub fn now(&self, local: Timestamp) -> Result<Timestamp, StoreError> {
-        self.0.main.peek(|sql| tables::now(sql, local))
+        self.0.main.peek(|sql| sql.now(local))
     }
 
     fn each<K, T>(

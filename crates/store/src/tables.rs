@@ -18,24 +18,13 @@ use crate::driver::{Room, Sql, params};
 use crate::secrets::{Keys, Place, Vault};
 use journal::Pen;
 
-/// The moment it is by the database's clock; SQLite has none of its own.
-pub(crate) fn now(sql: Sql<'_>, local: Timestamp) -> Result<Timestamp, StoreError> {
-    match sql {
-        Sql::Sqlite(_) => Ok(local),
-        Sql::Postgres(_) => {
-            let text = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-            sql.one(text, params![], |row| row.time(0))
-        }
-    }
-}
-
 impl View<'_> {
     /// The moment it is by the clock that all servers share: the database's. On SQLite it is `local`.
     ///
     /// # Errors
     /// What the database says.
     pub fn now(&self, local: Timestamp) -> Result<Timestamp, StoreError> {
-        now(self.sql, local)
+        self.sql.now(local)
     }
 }
 

@@ -172,6 +172,7 @@ impl Change<'_> {
     pub fn resume_step(&mut self, key: StepKey, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "UPDATE steps SET state = 'due', due_at = ?, changed_at = ?
                    WHERE operation = ? AND step = ? AND state = 'failed'";
+        let now = self.sql.now(now)?;
         let changed = self.sql.execute(sql, params![now, now, key.operation, key.index])?;
         Ok(changed > 0)
     }
@@ -185,6 +186,7 @@ impl Change<'_> {
         let sql = "UPDATE steps SET state = 'abandoned', changed_at = ?
                    WHERE operation = ? AND step = ?
                      AND (state IN ('waiting', 'due', 'failed') OR (state = 'running' AND due_at <= ?))";
+        let now = self.sql.now(now)?;
         Ok(self.sql.execute(sql, params![now, key.operation, key.index, now])? > 0)
     }
 

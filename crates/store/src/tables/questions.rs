@@ -234,7 +234,7 @@ fn park_one(
         verdict,
         now,
         now.plus_ms(question::KEPT_MS),
-        now,
+        sql.now(now)?,
     ];
     let Some(id) = sql.first(text, values, |row| Ok(QuestionId(row.unsigned(0)?)))? else {
         // Another server asked the same meanwhile.
@@ -344,7 +344,7 @@ fn deny(
 fn postpone(sql: Sql<'_>, row: &QuestionRow, fault: &StepFault, now: Timestamp) -> Result<(), StoreError> {
     let message: String = fault.message.chars().filter(|c| *c != '\0').take(MOST_REASON_CHARS).collect();
     let text = "UPDATE questions SET due_at = ?, fault = ?, fault_message = ? WHERE question = ?";
-    let again = now.plus_ms(fault.again_in_ms);
+    let again = sql.now(now)?.plus_ms(fault.again_in_ms);
     sql.execute(text, params![again, storable(&fault.code, "a fault")?, &message, row.standing.id])?;
     Ok(())
 }

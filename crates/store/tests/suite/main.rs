@@ -14,6 +14,7 @@ mod operators;
 mod place;
 mod recording;
 mod sealed;
+mod steps;
 mod telemetry;
 
 /// Which database the suite runs on.

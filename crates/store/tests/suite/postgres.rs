@@ -12,6 +12,7 @@ mod place;
 mod recording;
 mod sealed;
 mod servers;
+mod steps;
 mod telemetry;
 
 /// Which database the suite runs on.

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use domain::{DeviceKey, Provision, Secret};
 use serde_json::json;
 use store::journal::{Fault, JournalQuery, NewEntry, Position, What, Wrong};
-use store::{Backend, Change, Changes, Entry, LocalKek, Lost, Options, SecretLimits, Store, StoreError};
+use store::{
+    Advance, Backend, Change, Changes, Claim, Entry, LocalKek, Lost, Options, SecretLimits, Store, StoreError,
+};
 use testkit::postgres::Postgres;
 use zeroize::Zeroizing;
 
 use crate::house::{HOME, House, NOW, make_profile, origin, rotate};
 use crate::place::{Database, Place};
+use crate::steps::joining;
 
 fn record(store: &Store, provisions: &[Provision]) -> Vec<Result<store::Recorded, Lost>> {
     try_record(store, provisions).unwrap()
@@ -143,6 +146,30 @@ fn two_servers_that_rotate_one_device_at_once_do_it_once() {
     });
     assert_eq!(results.iter().flatten().count(), 1, "{results:?}");
     assert!(results.contains(&Err(Lost::DeviceChanged)), "{results:?}");
+}
+
+#[test]
+fn a_step_is_claimed_by_one_server_at_a_time() {
+    let (house, other) = two(&SecretLimits::default());
+    let batch: Vec<Provision> = (0..200).map(|number| joining(&house, &format!("pump-{number}"))).collect();
+    house.record(&batch);
+    let claim_all = |store: &Store| {
+        let claim = Claim { limit: 16, lease_ms: 600_000 };
+        let all = std::iter::from_fn(|| {
+            let claimed = store.advance(&Advance { finished: &[], claim }, NOW).unwrap().claimed;
+            (!claimed.is_empty()).then_some(claimed)
+        });
+        all.flatten().map(|step| step.key).collect::<Vec<_>>()
+    };
+    let mut claimed = std::thread::scope(|scope| {
+        let there = scope.spawn(|| claim_all(&other));
+        [claim_all(&house.store), there.join().unwrap()].concat()
+    });
+    claimed.sort();
+    assert!(claimed.windows(2).all(|pair| pair[0] != pair[1]));
+    // Who found everything locked has gone home.
+    claimed.extend(claim_all(&house.store));
+    assert_eq!(claimed.len(), 200);
 }
 
 #[test]

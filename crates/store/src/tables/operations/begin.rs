@@ -30,6 +30,8 @@ pub struct NewOperation<'a> {
 /// Begins an operation, and absorbs what older ones of the device have not done. Its number is taken after the
 /// device's row was written, so that of two operations of one device the later has the larger number.
 pub(crate) fn begin(sql: Sql<'_>, new: &NewOperation<'_>, now: Timestamp) -> Result<OperationId, StoreError> {
+    // When a step is due, and how long it is somebody's, go by one clock.
+    let now = sql.now(now)?;
     absorb(sql, new, now)?;
     let id = next_number(sql)?;
     let (phase, progress) = drawn(new.plan);

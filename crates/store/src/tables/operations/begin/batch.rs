@@ -18,6 +18,7 @@ pub(crate) fn begin(
     if news.is_empty() {
         return Ok(Vec::new());
     }
+    let now = sql.now(now)?;
     for (new, _) in news.iter().filter(|(_, fresh)| !fresh) {
         absorb(sql, new, now)?;
     }

@@ -1,0 +1,167 @@
+//! Steps of operations: begun with their devices, claimed under leases, and results that come too late.
+
+use domain::plan::{Action, Gate, OperationKind, Phase, StepState};
+use domain::{DeviceState, OperationId, PlannedStep, Provision, Receipt, StepKey, Timestamp};
+use store::{
+    Advance, Advanced, Change, Claim, ClaimedStep, Finished, NewOperation, StepFault, StepResult, StoreError,
+};
+use testkit::wait::eventually;
+
+use crate::house::{HOME, House, NOW, rotate};
+
+const LONG: u64 = 600_000;
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+fn step(connector: &str, gate: Gate) -> PlannedStep {
+    PlannedStep { action: Action::Ensure, connector: connector.to_owned(), gate, receipt: None }
+}
+
+/// A new device that waits for one neighbour before its answer, and is told to another one behind it.
+pub(crate) fn joining(house: &House, name: &str) -> Provision {
+    let mut provision = house.create(name);
+    provision.device.state = DeviceState::Provisioning;
+    provision.plan = vec![step("first", Gate::BeforeReply), step("second", Gate::AfterReply)];
+    provision.initial_attributes = vec![r#"{"room":"cellar","floor":-1}"#.to_owned()];
+    provision
+}
+
+fn advance(house: &House, finished: &[Finished], limit: usize, lease_ms: u64) -> Advanced {
+    let claim = Claim { limit, lease_ms };
+    house.store.advance(&Advance { finished, claim }, NOW).unwrap()
+}
+
+fn claim(house: &House, limit: usize, lease_ms: u64) -> Vec<ClaimedStep> {
+    let mut claimed = advance(house, &[], limit, lease_ms).claimed;
+    claimed.sort_by_key(|step| step.key);
+    claimed
+}
+
+fn done(step: &ClaimedStep, external_id: &str) -> Finished {
+    let receipt = Receipt { external_id: external_id.to_owned(), detail: None };
+    Finished { key: step.key, fence: step.fence, result: StepResult::Done(Some(receipt)) }
+}
+
+fn fault(step: &ClaimedStep, permanent: bool) -> Finished {
+    let fault = StepFault { permanent, code: "down".into(), message: "it is\0 down".into(), again_in_ms: 0 };
+    Finished { key: step.key, fence: step.fence, result: StepResult::Fault(fault) }
+}
+
+fn states(house: &House, operation: OperationId) -> (Phase, Vec<StepState>) {
+    let found = house.store.read(|view| view.operation(HOME, operation)).unwrap();
+    let (row, steps) = found.unwrap();
+    (row.phase, steps.iter().map(|step| step.record.state).collect())
+}
+
+#[test]
+fn the_operations_of_a_batch_begin_with_their_devices() {
+    let house = House::new();
+    let mut batch: Vec<_> = (0..20).map(|number| joining(&house, &format!("pump-{number}"))).collect();
+    batch.insert(7, house.create("without-a-plan"));
+    batch.push(joining(&house, "pump-3"));
+    let results = house.record(&batch);
+    assert_eq!(results[7].unwrap().operation, None);
+    assert!(results[21].is_err());
+    for (provision, result) in batch.iter().zip(&results).filter(|(it, _)| !it.plan.is_empty()).take(20) {
+        let operation = result.unwrap().operation.unwrap();
+        let found = house.store.read(|view| view.operation(HOME, operation)).unwrap();
+        assert_eq!(found.unwrap().0.device, provision.device.key);
+        assert_eq!(states(&house, operation), (Phase::BeforeReply, vec![StepState::Due, StepState::Waiting]));
+    }
+    let attributes = house.store.read(|view| view.attributes(batch[4].device.key)).unwrap();
+    assert_eq!(attributes, [("floor".into(), "-1".into()), ("room".into(), "\"cellar\"".into())]);
+    assert_eq!(claim(&house, 100, LONG).len(), 20);
+}
+
+#[test]
+fn a_step_that_is_done_lets_the_device_have_its_answer_and_releases_what_is_behind() {
+    let house = House::new();
+    let operation = house.record(&[joining(&house, "pump")])[0].unwrap().operation.unwrap();
+    let [first] = &claim(&house, 10, LONG)[..] else { panic!("one step") };
+    assert_eq!((first.key, first.connector.as_str()), (StepKey { operation, index: 0 }, "first"));
+    assert_eq!((first.attempts, first.tenant.as_str(), first.profile.as_str()), (1, "default", "pumps"));
+    assert_eq!(first.attributes.len(), 2);
+    assert!(claim(&house, 10, LONG).is_empty());
+    let advanced = advance(&house, &[done(first, "out-1")], 0, LONG);
+    assert!(advanced.refused.is_empty() && advanced.statuses[0].answerable, "{advanced:?}");
+    assert_eq!(house.device("pump").unwrap().state, DeviceState::Provisioned);
+    let [second] = &claim(&house, 10, LONG)[..] else { panic!("one step") };
+    advance(&house, &[done(second, "out-2")], 0, LONG);
+    assert_eq!(states(&house, operation), (Phase::Done, vec![StepState::Done, StepState::Done]));
+    assert_eq!(house.store.verify_journal(None).unwrap().faults, []);
+}
+
+#[test]
+fn a_fault_comes_again_and_one_for_good_stops_the_operation() {
+    let house = House::new();
+    let operation = house.record(&[joining(&house, "pump")])[0].unwrap().operation.unwrap();
+    let first = claim(&house, 10, LONG).remove(0);
+    advance(&house, &[fault(&first, false)], 0, LONG);
+    let again = claim(&house, 10, LONG).remove(0);
+    assert_eq!((again.key, again.attempts), (first.key, 2));
+    assert!(again.fence > first.fence);
+    advance(&house, &[fault(&again, true)], 0, LONG);
+    assert_eq!(states(&house, operation), (Phase::Stopped, vec![StepState::Failed, StepState::Waiting]));
+    assert!(claim(&house, 10, LONG).is_empty());
+    assert_eq!(house.device("pump").unwrap().state, DeviceState::Failed);
+}
+
+#[test]
+fn a_result_under_a_lease_that_was_lost_is_refused() {
+    let house = House::new();
+    let operation = house.record(&[joining(&house, "pump")])[0].unwrap().operation.unwrap();
+    let lost = claim(&house, 10, 0).remove(0);
+    let next = eventually("the end of the lease", PATIENCE, || claim(&house, 10, LONG).pop()).unwrap();
+    assert_eq!(next.key, lost.key);
+    assert_eq!(advance(&house, &[done(&lost, "late")], 0, LONG).refused, [lost.key]);
+    assert_eq!(states(&house, operation).1[0], StepState::Running);
+    assert!(advance(&house, &[done(&next, "right")], 0, LONG).refused.is_empty());
+    let steps = house.store.read(|view| view.steps_of(next.device.key)).unwrap();
+    assert_eq!(steps[0].record.receipt.as_ref().unwrap().external_id, "right");
+}
+
+#[test]
+fn a_newer_operation_absorbs_what_an_older_one_has_still_to_make() {
+    let house = House::new();
+    let older = house.record(&[joining(&house, "pump")])[0].unwrap().operation.unwrap();
+    let mut newer = rotate(&house.device("pump").unwrap(), &house.profile, 9);
+    newer.plan = vec![step("first", Gate::BeforeReply)];
+    let newer = house.record(&[newer])[0].unwrap().operation.unwrap();
+    assert!(newer > older);
+    assert_eq!(states(&house, older), (Phase::Done, vec![StepState::Absorbed, StepState::Absorbed]));
+    let claimed = claim(&house, 10, LONG);
+    assert_eq!(claimed.iter().map(|step| step.key.operation).collect::<Vec<_>>(), [newer]);
+}
+
+#[test]
+fn a_leave_undoes_what_was_made_and_frees_the_name_when_its_grace_is_over() {
+    let house = House::new();
+    house.record(&[joining(&house, "pump")]);
+    let first = claim(&house, 10, LONG).remove(0);
+    advance(&house, &[done(&first, "out-1")], 0, LONG);
+    let device = house.device("pump").unwrap();
+    let left: Result<OperationId, StoreError> = house.store.write(|change: &mut Change<'_>| {
+        let mut leaving = device.clone();
+        leaving.state = DeviceState::Decommissioning;
+        leaving.version.0 += 1;
+        assert!(change.update_device(&leaving)?);
+        let receipt = Some(Receipt { external_id: "out-1".into(), detail: None });
+        let plan = [PlannedStep { action: Action::Retire, receipt, ..step("first", Gate::AfterReply) }];
+        let leave = NewOperation {
+            tenant: HOME,
+            device: device.key,
+            kind: OperationKind::Leave,
+            deed: "",
+            plan: &plan,
+            grace_until: Some(Timestamp(1)),
+        };
+        change.begin_operation(&leave, NOW)
+    });
+    let left = left.unwrap();
+    let retire = claim(&house, 10, LONG).remove(0);
+    assert_eq!((retire.key.operation, retire.action), (left, Action::Retire));
+    assert_eq!(retire.receipt.as_ref().unwrap().external_id, "out-1");
+    assert_eq!(house.store.complete_leaving(10, NOW).unwrap(), 0);
+    advance(&house, &[done(&retire, "out-1")], 0, LONG);
+    assert_eq!(house.store.complete_leaving(10, NOW).unwrap(), 1);
+    assert!(house.record(&[house.create("pump")])[0].is_ok());
+}
