@@ -21,6 +21,7 @@ pub mod device;
 pub mod fleet;
 pub mod history;
 pub mod https;
+pub mod joined;
 pub mod mqtt;
 pub mod muster;
 pub mod musterd;

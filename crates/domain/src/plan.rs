@@ -235,7 +235,7 @@ pub fn released(steps: &[Progress], connected: bool) -> Vec<usize> {
 pub fn device_state(steps: &[Progress], state: DeviceState) -> DeviceState {
     let mut waited_for = steps.iter().filter(|step| step.keeps_waiting()).peekable();
     if waited_for.peek().is_none() {
-        return state.finish();
+        return state.resume().finish();
     }
     if waited_for.any(|step| step.state == StepState::Failed) { state.fail() } else { state.resume() }
 }
@@ -354,6 +354,7 @@ mod tests {
         assert_eq!(of(BeforeReply, StepState::Failed, Provisioning), Failed);
         assert_eq!(of(BeforeReply, StepState::Due, Failed), Provisioning);
         assert_eq!(of(BeforeReply, StepState::Done, Provisioning), Provisioned);
+        assert_eq!(of(BeforeReply, StepState::Abandoned, Failed), Provisioned);
         assert_eq!(of(AfterReply, StepState::Failed, Provisioned), Provisioned);
     }
 

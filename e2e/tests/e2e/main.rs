@@ -4,6 +4,7 @@
 mod crash;
 mod keys;
 mod manual;
+mod neighbours;
 mod operators;
 mod races;
 mod secrets;

@@ -88,7 +88,8 @@ impl Registry {
         })?;
         self.ports.sessions.close(&[key], Farewell::Decommissioned);
         (self.work_due)();
-        self.device(tenant, name)
+        // Without grace it may be gone by now.
+        Ok(self.life(tenant, name)?.device)
     }
 
     /// Lets the next devices that a selector finds leave, [`MOST_TOGETHER`] at most; `after` is where the call

@@ -60,7 +60,7 @@ impl Registry {
         let limit = wanted.limit.unwrap_or(USUAL_PER_PAGE).clamp(1, MOST_PER_PAGE);
         let rows = self.store.read(|view| {
             let device = match wanted.device {
-                Some(name) => match self.find(view, tenant, name)? {
+                Some(name) => match self.find_departed(view, tenant, name)? {
                     Some(row) => Some(row.record.key),
                     None => return Ok(None),
                 },
