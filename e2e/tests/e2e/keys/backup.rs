@@ -12,6 +12,7 @@ use e2e::muster::{Ended, ended};
 use e2e::musterd::{Musterd, Setup};
 use e2e::settings::seed;
 use serde_json::json;
+use testkit::postgres::Postgres;
 use testkit::process::binary;
 use testkit::wait::eventually;
 
@@ -58,6 +59,37 @@ fn a_backup_made_under_load_brings_every_acknowledged_device_back_on_an_empty_ma
     logs_in(&server, "chose-token-19")?;
     let fresh = Group::new(e2e::musterd::SEED_KEY, e2e::musterd::SEED_SECRET).ask("after");
     ensure!(Http::open(server.address().http())?.provision(&fresh)?.is_granted());
+    ensure!(server.muster()?.json(&["audit", "verify"])?["ok"] == true);
+    server.stop()
+}
+
+#[test]
+fn a_backup_of_a_postgresql_comes_back_in_an_empty_database() -> Result<()> {
+    let postgres = Postgres::start()?;
+    let [full, empty] = [postgres.url(&postgres.database()?), postgres.url(&postgres.database()?)];
+    let server = Setup::serve("")?.setting("DATABASE__URL", full).start()?;
+    profile(&server)?;
+    provision_choosing(&server, "chose", 20)?;
+    let promised = with_load(&server)?;
+    let first = server.setup().clone();
+    let copy = first.folder().join("backups/monday");
+    server.kill()?;
+
+    let second = Setup::serve("")?.setting("DATABASE__URL", &empty);
+    let restored = || {
+        let mut command = Command::new(binary("musterd")?);
+        command.args(["restore", "--from", text(&copy), "--data", text(second.folder())]);
+        ended(command.env("MUSTER__DATABASE__URL", &empty))
+    };
+    let done = restored()?;
+    ensure!(done.code == 0, "{done:?}");
+    let again = restored()?;
+    ensure!(again.code == 1 && again.err.contains("holds a store"), "{again:?}");
+    let server = without_then_with_the_key(&second, &first)?;
+    for promise in &promised {
+        logs_in(&server, &promise.token)?;
+    }
+    logs_in(&server, "chose-token-19")?;
     ensure!(server.muster()?.json(&["audit", "verify"])?["ok"] == true);
     server.stop()
 }
