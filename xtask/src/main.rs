@@ -23,6 +23,8 @@ Chores of this workspace: cargo xtask COMMAND
   bench [NAME] [--quick]   figures beside a calibration of the same run (cargo xtask bench --help)
   e2e [NAME]               the end-to-end tests, or those with NAME in their name
   crash [--all]            kills, power cuts and full disks: 20 runs of each, or 200
+  faults [--all]           the fault matrix of neighbour, wish and write: 24 seeded cases, or every one
+  servers KILLS            two servers on one PostgreSQL, killed in turn so often, and the database with them
   fuzz [--minutes N]       every parser that faces the network, N minutes each (10)
   fuzz --planted           plant a bug for each fuzz target in a copy of the tree and let it be found
 ";
@@ -48,8 +50,11 @@ fn chore(arguments: &[String]) -> Result<()> {
             cargo(&["run", "--release", "--locked", "--package", "bench", "--"]).args(rest).run()
         }
         ["e2e", names @ ..] => suite::e2e(names),
-        ["crash"] => suite::crash(20),
-        ["crash", "--all"] => suite::crash(200),
+        ["crash"] => suite::repeated("crash", "MUSTER_CRASH_RUNS", 20),
+        ["crash", "--all"] => suite::repeated("crash", "MUSTER_CRASH_RUNS", 200),
+        ["faults"] => suite::repeated("faults", "MUSTER_FAULT_CASES", 24),
+        ["faults", "--all"] => suite::repeated("faults", "MUSTER_FAULT_CASES", 0),
+        ["servers", kills] => suite::repeated("servers", "MUSTER_SERVER_KILLS", kills.parse()?),
         ["fuzz"] => fuzz::all(10 * 60),
         ["fuzz", "--minutes", minutes] => fuzz::all(minutes.parse::<u64>()? * 60),
         ["fuzz", "--planted"] => fuzz::planted(),

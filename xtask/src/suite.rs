@@ -40,11 +40,11 @@ pub(crate) fn e2e(names: &[&str]) -> Result<()> {
     tests(&["--test", "e2e", "--"]).args(names).run()
 }
 
-/// Kills, power cuts and full disks, so many of each.
-pub(crate) fn crash(runs: u32) -> Result<()> {
+/// The end-to-end tests of one name, which repeat themselves as often as a variable says.
+pub(crate) fn repeated(name: &str, variable: &str, times: u32) -> Result<()> {
     install()?;
     programs()?;
-    tests(&["--test", "e2e", "--", "crash"]).env("MUSTER_CRASH_RUNS", runs.to_string()).run()
+    tests(&["--test", "e2e", "--", name, "--nocapture"]).env(variable, times.to_string()).run()
 }
 
 /// Writes the table of refusals that a test compares with the code.

@@ -430,7 +430,8 @@ int sync_descriptor(int fd, long number) {
     lock();
     bool last = count_sync(node, fd);
     unlock();
-    bool before = chance('c', 0) & 1;
+    const char *side = getenv("POWER_CUT_SIDE");
+    bool before = side ? side[0] == 'b' : chance('c', 0) & 1;
     if (last && before) cut(true);
     pthread_mutex_lock(&node->sync_lock);
     int result = node->kind == A_FILE ? sync_file(node, fd, number) : sync_directory(node, fd, number);

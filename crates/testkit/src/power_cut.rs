@@ -89,6 +89,16 @@ impl PowerCut {
         Ok(())
     }
 
+    /// As [`PowerCut::command`], with the side of the sync call said instead of seeded.
+    ///
+    /// # Errors
+    /// As [`PowerCut::command`].
+    pub fn command_at(&self, command: &mut Command, root: &Path, cut: &Cut, before: bool) -> Result<()> {
+        self.command(command, root, cut)?;
+        command.env("POWER_CUT_SIDE", if before { "before" } else { "after" });
+        Ok(())
+    }
+
     /// As [`PowerCut::command`], without a cut: for counting the sync calls.
     ///
     /// # Errors

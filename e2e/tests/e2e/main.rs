@@ -2,6 +2,7 @@
 //! happen to a server. One binary, so that it links once.
 
 mod crash;
+mod faults;
 mod keys;
 mod manual;
 mod neighbours;
