@@ -155,7 +155,7 @@ fn device(inquiry: &Inquiry<'_>) -> Answer {
             Answer::No(if expected_only { Refusal::DeviceOfOtherProfile } else { Refusal::DeviceExists })
         }
         DeviceState::Disabled { .. } => Answer::No(Refusal::DeviceDisabled),
-        DeviceState::Expected => require(expected_only, Refusal::DeviceExists),
+        DeviceState::Expected => require(expected_only || device.owed.return_home, Refusal::DeviceExists),
         DeviceState::Provisioning => require(inquiry.asks_the_same(device), Refusal::OperationRunning),
         DeviceState::Provisioned if inquiry.is_unanswered(device) => Answer::Pass,
         DeviceState::Provisioned => require(may_come_again(inquiry, device), taken),

@@ -42,10 +42,12 @@ pub struct Owed {
     pub answer: bool,
     /// Steps wait for it.
     pub steps: bool,
+    /// It was taken back while it was leaving: it may come in again, also where only new devices may.
+    pub return_home: bool,
 }
 
 impl Owed {
-    /// Whether there is anything.
+    /// Whether a first connection settles anything.
     pub fn is_any(self) -> bool {
         self.answer || self.steps
     }
@@ -276,7 +278,8 @@ impl Write<'_> {
     /// An answer is owed where the device may give up waiting for it.
     fn owed(&self) -> Owed {
         let answer = self.has_step(|gate| matches!(gate, Gate::BeforeReply | Gate::WithReply));
-        Owed { answer, steps: self.has_step(|gate| gate == Gate::OnFirstConnection) }
+        let steps = self.has_step(|gate| gate == Gate::OnFirstConnection);
+        Owed { answer, steps, return_home: false }
     }
 
     fn has_step(&self, wanted: impl Fn(Gate) -> bool) -> bool {

@@ -90,7 +90,7 @@ impl Batcher {
     }
 
     /// Carries one batch out and returns who has to come again.
-    fn batch(&mut self, waiting: Vec<Job>) -> Vec<Job> {
+    pub(crate) fn batch(&mut self, waiting: Vec<Job>) -> Vec<Job> {
         let now = self.shared.clock.now();
         self.shared.metrics.batch(waiting.len());
         let (jobs, others) = self.one_for_each_name(waiting, now);

@@ -17,6 +17,8 @@ mod queue;
 pub mod registry;
 mod runner;
 mod shared;
+#[cfg(test)]
+mod sim;
 mod throttle;
 mod waiting;
 

@@ -79,7 +79,7 @@ impl Waiting {
     }
 
     /// Takes out whose patience ends.
-    fn impatient(&self, over: impl Fn(&Job) -> bool) -> (Vec<(QuestionId, Job)>, Vec<Promised>) {
+    pub(crate) fn impatient(&self, over: impl Fn(&Job) -> bool) -> (Vec<(QuestionId, Job)>, Vec<Promised>) {
         let mut inner = self.0.lock();
         let (mut questions, mut devices) = (Vec::new(), Vec::new());
         for (id, jobs) in &mut inner.questions {

@@ -306,9 +306,9 @@ fn only_steps_before_the_reply_keep_a_device_waiting() {
     let cases = [
         (vec![], DeviceState::Provisioned, Owed::default()),
         (vec![Gate::AfterReply], DeviceState::Provisioned, Owed::default()),
-        (vec![Gate::WithReply], DeviceState::Provisioned, Owed { answer: true, steps: false }),
-        (vec![Gate::BeforeReply], DeviceState::Provisioning, Owed { answer: true, steps: false }),
-        (vec![Gate::OnFirstConnection], DeviceState::Provisioned, Owed { answer: false, steps: true }),
+        (vec![Gate::WithReply], DeviceState::Provisioned, Owed { answer: true, ..Owed::default() }),
+        (vec![Gate::BeforeReply], DeviceState::Provisioning, Owed { answer: true, ..Owed::default() }),
+        (vec![Gate::OnFirstConnection], DeviceState::Provisioned, Owed { steps: true, ..Owed::default() }),
     ];
     for (gates, state, owed) in cases {
         let provision = planned(gates.iter().map(|gate| rule("erp", *gate)).collect());
@@ -327,12 +327,20 @@ fn who_asks_for_something_else_while_its_steps_are_being_done_has_to_wait() {
 #[test]
 fn a_device_that_stopped_waiting_is_told_the_same_until_it_shows_that_it_knows() {
     let late = |answer| DeviceRecord {
-        owed: Owed { answer, steps: false },
+        owed: Owed { answer, ..Owed::default() },
         state_since: Timestamp(0),
         ..device(DeviceState::Provisioned)
     };
     assert_eq!(word(&decided(profile(), Some(late(true)))), "unchanged");
     assert_eq!(word(&decided(profile(), Some(late(false)))), "device-exists");
+}
+
+#[test]
+fn a_device_that_was_taken_back_may_come_in_where_only_new_ones_may() {
+    let owed = Owed { return_home: true, ..Owed::default() };
+    let back = DeviceRecord { owed, ..device(DeviceState::Expected) };
+    let Decision::Provision(provision) = decided(profile(), Some(back)) else { panic!() };
+    assert_eq!((provision.deed, provision.device.owed), (Deed::Claimed, Owed::default()));
 }
 
 fn asking(hook: bool, approval: bool) -> Profile {

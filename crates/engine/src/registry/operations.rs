@@ -266,7 +266,8 @@ pub(super) fn take_back(
     let device = row.ok_or_else(|| RegistryError::not_found(What::Device, name))?.record;
     let state = device.state.restore().ok_or_else(|| RegistryError::NotLeaving { name: name.to_owned() })?;
     let version = Version(device.version.0 + 1);
-    let restored = DeviceRecord { state, state_since: now, version, ..device };
+    let owed = domain::Owed { return_home: true, ..domain::Owed::default() };
+    let restored = DeviceRecord { state, state_since: now, owed, version, ..device };
     change.update_device(&restored)?;
     change.end_grace(restored.key)?;
     Ok(restored)

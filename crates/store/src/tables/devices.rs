@@ -33,6 +33,7 @@ const PASSWORD: u8 = 4;
 /// Bits of the column `owed`.
 const OWED_ANSWER: i64 = 1;
 const OWED_STEPS: i64 = 2;
+const OWED_RETURN: i64 = 4;
 
 impl View<'_> {
     /// The device of that name.
@@ -263,13 +264,19 @@ fn generation(credential: &Credential) -> i64 {
 
 /// The bits of what is owed; nothing where that is nothing.
 fn owed(owed: Owed) -> Option<i64> {
-    let bits = i64::from(owed.answer) * OWED_ANSWER + i64::from(owed.steps) * OWED_STEPS;
+    let bits = i64::from(owed.answer) * OWED_ANSWER
+        + i64::from(owed.steps) * OWED_STEPS
+        + i64::from(owed.return_home) * OWED_RETURN;
     Some(bits).filter(|bits| *bits != 0)
 }
 
 fn read_owed(bits: Option<i64>) -> Owed {
     let bits = bits.unwrap_or(0);
-    Owed { answer: bits & OWED_ANSWER != 0, steps: bits & OWED_STEPS != 0 }
+    Owed {
+        answer: bits & OWED_ANSWER != 0,
+        steps: bits & OWED_STEPS != 0,
+        return_home: bits & OWED_RETURN != 0,
+    }
 }
 
 fn parts(credential: &Credential) -> Option<Vec<u8>> {

@@ -1,6 +1,6 @@
 -- What joining and leaving take, as the profile's operator settled it: JSON with a version; NULL: nothing.
 ALTER TABLE profiles ADD COLUMN settings TEXT COLLATE "C";
--- What the first connection settles: 1 the answer, 2 steps; NULL where nothing.
+-- Bits: what the first connection settles, 1 the answer, 2 steps; 4 it was taken back. NULL where nothing.
 ALTER TABLE devices ADD COLUMN owed BIGINT;
 
 -- Operations and steps have rows only where a plan has a step, or a device leaves.
