@@ -60,7 +60,7 @@ impl Waiting {
             for (job, promise) in waiting {
                 match status.keeps_waiting {
                     true => job.refuse(shared, Refusal::OperationStopped),
-                    false => job.grant(shared, promise),
+                    false => job.answer(shared, promise, status),
                 }
             }
         }
@@ -163,7 +163,7 @@ impl Keeper<'_> {
         for (job, promise) in devices {
             let status = self.shared.store.operation_statuses(&[promise.device]).ok();
             match status.and_then(|mut it| it.pop().flatten()) {
-                Some(status) if !status.keeps_waiting => job.grant(self.shared, promise),
+                Some(status) if !status.keeps_waiting => job.answer(self.shared, promise, &status),
                 Some(_) => job.refuse(self.shared, Refusal::OperationRunning),
                 None => job.refuse(self.shared, Refusal::DeviceLeaving),
             }
@@ -175,6 +175,15 @@ impl Job {
     /// Whether nobody waits for the answer any more.
     pub(crate) fn is_gone(&self) -> bool {
         self.reply.is_closed()
+    }
+
+    /// Gives what was promised, unless the device was given other credentials meanwhile: then it asks again.
+    fn answer(self, shared: &Shared, promise: Promise, status: &OperationStatus) {
+        if status.generation == Some(promise.generation) {
+            self.grant(shared, promise);
+        } else {
+            self.refuse(shared, Refusal::OperationRunning);
+        }
     }
 
     /// Gives what was promised.

@@ -7,12 +7,13 @@ mod lives;
 mod settle;
 
 use domain::plan::{Action, Gate, OperationKind, Phase, Progress, Receipt, StepRecord, StepState};
-use domain::{DeviceKey, OperationId, StepKey, TenantId, Timestamp};
+use domain::{DeviceKey, Generation, OperationId, StepKey, TenantId, Timestamp};
 
 use super::{Change, View};
 use crate::StoreError;
 use crate::driver::{Param, Row, Sql, params};
 use crate::error::storable;
+use crate::tables::devices;
 use crate::tables::journal::{NewEntry, Pen, What};
 
 pub use advance::{Advance, Advanced, Claim, ClaimedStep, Finished, StepFault, StepResult};
@@ -71,6 +72,8 @@ pub struct OperationStatus {
     pub id: OperationId,
     /// Its device.
     pub device: DeviceKey,
+    /// The generation of the credential that the device holds, or will; `None` where it holds none any more.
+    pub generation: Option<Generation>,
     /// Where it stands.
     pub phase: Phase,
     /// Whether a step before the reply is left.
@@ -231,14 +234,17 @@ fn status(sql: Sql<'_>, device: DeviceKey) -> Result<Option<OperationStatus>, St
     let text = "SELECT operation, kind FROM operations WHERE device = ? ORDER BY operation DESC LIMIT 1";
     let last = sql.first(text, params![device], |row| Ok((OperationId(row.unsigned(0)?), row.string(1)?)))?;
     let Some((id, _)) = last.filter(|(_, kind)| kind == OperationKind::Join.word()) else { return Ok(None) };
-    Ok(Some(OperationStatus::of(id, device, &progress(&steps(sql, id)?))))
+    let generation = devices::by_key(sql, device)?.and_then(|record| record.credential.generation());
+    let status = OperationStatus::of(id, device, &progress(&steps(sql, id)?));
+    Ok(Some(OperationStatus { generation, ..status }))
 }
 
 impl OperationStatus {
     pub(crate) fn of(id: OperationId, device: DeviceKey, steps: &[Progress]) -> OperationStatus {
         let keeps_waiting = steps.iter().any(|step| step.gate == Gate::BeforeReply && !step.state.is_over());
         let answerable = domain::plan::is_answerable(steps);
-        OperationStatus { id, device, phase: domain::plan::phase(steps), keeps_waiting, answerable }
+        let phase = domain::plan::phase(steps);
+        OperationStatus { id, device, generation: None, phase, keeps_waiting, answerable }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where an operation and its device stand after its steps have moved.
 
 use domain::plan::{self, StepState};
-use domain::{DeviceKey, DeviceRecord, DeviceState, OperationId, TenantId, Timestamp, Version};
+use domain::{DeviceKey, DeviceRecord, DeviceState, Generation, OperationId, TenantId, Timestamp, Version};
 
 use super::{OperationStatus, progress, steps};
 use crate::StoreError;
@@ -38,8 +38,8 @@ pub(super) fn settle(
     if kind != plan::OperationKind::Join.word() {
         return Ok(None);
     }
-    move_device(sql, tenant, device, now, |state| plan::device_state(&progress, state))?;
-    Ok(Some(status))
+    let generation = move_device(sql, tenant, device, now, |state| plan::device_state(&progress, state))?;
+    Ok(Some(OperationStatus { generation, ..status }))
 }
 
 fn standing(
@@ -52,21 +52,23 @@ fn standing(
     })
 }
 
+/// Moves a device, and says which credential it holds.
 fn move_device(
     sql: Sql<'_>,
     tenant: TenantId,
     device: DeviceKey,
     now: Timestamp,
     to: impl Fn(DeviceState) -> DeviceState,
-) -> Result<(), StoreError> {
+) -> Result<Option<Generation>, StoreError> {
     let Some(record) = devices::by_key(sql, device)?.filter(|record| record.tenant == tenant) else {
-        return Ok(());
+        return Ok(None);
     };
+    let generation = record.credential.generation();
     let state = to(record.state);
     if state != record.state {
         let version = Version(record.version.0 + 1);
         let stands = record.version;
         devices::update(sql, &DeviceRecord { state, state_since: now, version, ..record }, stands)?;
     }
-    Ok(())
+    Ok(generation)
 }
