@@ -1,9 +1,10 @@
 //! One history: its settings, its events, and what must be true after each of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::attestation::{Trust, attest};
-use domain::plan::{Action, Gate, Receipt, StepRule};
+use domain::plan::{Action, Gate, Receipt, StepKey, StepRule};
 use domain::profile::Joining;
 use domain::{
     Claim, CredentialKeys, DeviceState, Evidence, Grant, Held, Origin, Outcome, Refusal, Reprovision,
@@ -39,6 +40,8 @@ struct History<'w> {
     neighbour: Neighbour,
     /// Steps that a server holds, and whether the neighbour has done them already.
     under_way: Vec<(ClaimedStep, bool)>,
+    /// The newest fence of each step that was ever claimed.
+    fences: HashMap<StepKey, u64>,
     asked: Vec<ClaimedQuestion>,
     waiting: Vec<(usize, oneshot::Receiver<Outcome>)>,
     /// The last token that each device was given.
@@ -98,6 +101,7 @@ impl<'w> History<'w> {
             uses,
             neighbour: Neighbour::default(),
             under_way: Vec::new(),
+            fences: HashMap::new(),
             asked: Vec::new(),
             waiting: Vec::new(),
             tokens: vec![None; DEVICES],
@@ -142,7 +146,24 @@ impl<'w> History<'w> {
                 Err(refusal) => assert_eq!((refusal, secret), (Refusal::ProofInvalid, "wrong")),
             }
         }
+        let rival = self.chance.one_in(4) && !jobs.is_empty() && self.models[device].state.is_some();
+        if rival {
+            self.rival_disables(device);
+        }
         self.batches(jobs);
+        // Whoever is not taken by now had nothing to come between.
+        if rival && self.world.rival.lock().take().is_none() {
+            self.note(format!("a rival disabled {device}"));
+            self.models[device].state = self.models[device].state.map(DeviceState::disable);
+        }
+    }
+
+    /// Another server's operator shuts the device out, right between the facts and the record.
+    fn rival_disables(&mut self, device: usize) {
+        let (registry, operator) = (self.world.registry.clone(), self.world.operator.clone());
+        let (tenant, name) = (self.world.tenant.clone(), self.names[device].clone());
+        let act = move || drop(registry.disable_device(&operator, &tenant, &name).unwrap());
+        *self.world.rival.lock() = Some(Box::new(act));
     }
 
     fn job(&self, device: usize, secret: &str) -> Result<(Job, oneshot::Receiver<Outcome>), Refusal> {
@@ -256,7 +277,12 @@ impl<'w> History<'w> {
     fn advance(&mut self, finished: &[Finished], limit: usize) -> bool {
         let claim = Lease { limit, lease_ms: LEASE_MS };
         let advanced = self.world.store.advance(&Advance { finished, claim }, self.world.now()).unwrap();
+        for finished in finished.iter().filter(|it| !advanced.refused.contains(&it.key)) {
+            let newest = self.fences.get(&finished.key);
+            assert_eq!(newest, Some(&finished.fence), "a lost lease is believed: {:#?}", self.trace);
+        }
         for step in &advanced.claimed {
+            self.fences.insert(step.key, step.fence);
             self.note(format!(
                 "claim {} {:?} {} fence {}",
                 step.key, step.action, step.connector, step.fence

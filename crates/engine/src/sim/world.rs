@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use domain::{DeviceKey, DeviceRecord, Entropy, Generation, Timestamp};
+use parking_lot::Mutex;
 use store::Store;
 use store::secrets::LocalKek;
 use zeroize::Zeroizing;
@@ -37,11 +38,18 @@ impl Sessions for Nobody {
     fn close_others(&self, _: &[(DeviceKey, Option<Generation>)]) {}
 }
 
-/// Chance that repeats itself.
-struct Dice(super::Chance);
+/// What happens elsewhere between the facts of a decision and its record.
+pub(super) type Rival = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+/// Chance that repeats itself. A decision that is going to be recorded draws from it: that is when the rival acts.
+struct Dice(super::Chance, Rival);
 
 impl Entropy for Dice {
     fn fill(&mut self, bytes: &mut [u8]) {
+        let act = self.1.lock().take();
+        if let Some(act) = act {
+            act();
+        }
         for chunk in bytes.chunks_mut(8) {
             chunk.copy_from_slice(&self.0.draw().to_be_bytes()[..chunk.len()]);
         }
@@ -56,6 +64,7 @@ pub(super) struct World {
     pub(super) tenant: Tenant,
     pub(super) shared: Arc<Shared>,
     pub(super) batcher: Batcher,
+    pub(super) rival: Rival,
     _folder: tempfile::TempDir,
 }
 
@@ -78,8 +87,9 @@ impl World {
         let operator = Operator::server("sim");
         let tenant = registry.tenant(&operator, None).unwrap();
         let shared = shared(&store, &clock);
-        let batcher = batcher(&shared, 0);
-        World { clock, store, registry, operator, tenant, shared, batcher, _folder: folder }
+        let rival = Rival::default();
+        let batcher = batcher(&shared, 0, &rival);
+        World { clock, store, registry, operator, tenant, shared, batcher, rival, _folder: folder }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -93,7 +103,7 @@ impl World {
     /// Everything in memory is gone; what is recorded stays.
     pub(super) fn crash(&mut self, seed: u64) {
         self.shared = shared(&self.store, &self.clock);
-        self.batcher = batcher(&self.shared, seed);
+        self.batcher = batcher(&self.shared, seed, &self.rival);
     }
 
     pub(super) fn record(&self, name: &str) -> Option<DeviceRecord> {
@@ -106,6 +116,7 @@ fn shared(store: &Store, clock: &Arc<Hands>) -> Arc<Shared> {
     Arc::new(Shared::new(store.clone(), clock.clone(), Rate::default(), events))
 }
 
-fn batcher(shared: &Arc<Shared>, seed: u64) -> Batcher {
-    Batcher::new(Arc::clone(shared), Arc::new(Nobody), Box::new(Dice(super::Chance(seed))), 1 << 40)
+fn batcher(shared: &Arc<Shared>, seed: u64, rival: &Rival) -> Batcher {
+    let dice = Dice(super::Chance(seed), Arc::clone(rival));
+    Batcher::new(Arc::clone(shared), Arc::new(Nobody), Box::new(dice), 1 << 40)
 }
