@@ -1,11 +1,11 @@
 //! Fuzzing every parser that faces the network, and the proof that the targets find something.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::cache;
+use crate::planted;
 use crate::run::{Run, program};
 
 const TARGETS: [&str; 4] = ["mqtt_packet", "provision_request", "provision_response", "telemetry"];
@@ -29,10 +29,8 @@ pub(crate) fn all(seconds: u64) -> Result<()> {
 pub(crate) fn planted() -> Result<()> {
     ensure!(is_ready()?, "fuzzing needs a nightly compiler: rustup toolchain install nightly");
     for target in TARGETS {
-        let copy = copy_of_the_tree(target)?;
+        let copy = planted::tree(target, &format!("fuzz/planted/{target}.patch"))?;
         seeds(&copy)?;
-        let patch = copy.join(format!("fuzz/planted/{target}.patch"));
-        program("patch", &["-p1", "-i"]).args(&[patch]).within(&copy).run()?;
         println!("\n==> {target}: looking for the planted bug, at most {PLANTED_SECONDS} s");
         let (survived, said) = fuzz(&copy, target, PLANTED_SECONDS).output()?;
         let found = !survived && said.contains("panicked at");
@@ -71,21 +69,4 @@ fn fuzz(tree: &Path, target: &str, seconds: u64) -> Run {
         .env("RUSTUP_TOOLCHAIN", "nightly")
         .env("CARGO_TARGET_DIR", cache::folder().join("fuzz-target"))
         .within(tree)
-}
-
-/// The files that git knows, in a folder of their own.
-fn copy_of_the_tree(name: &str) -> Result<PathBuf> {
-    let copy = cache::folder().join("planted").join(name);
-    if copy.exists() {
-        fs::remove_dir_all(&copy)?;
-    }
-    fs::create_dir_all(&copy)?;
-    let (listed, files) = program("git", &["ls-files"]).output()?;
-    ensure!(listed, "git does not list the files: {files}");
-    for file in files.lines() {
-        let to = copy.join(file);
-        fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
-        fs::copy(crate::root().join(file), to).with_context(|| format!("cannot copy {file}"))?;
-    }
-    Ok(copy)
 }

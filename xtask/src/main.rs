@@ -3,7 +3,9 @@
 
 mod cache;
 mod fuzz;
+mod planted;
 mod run;
+mod sim;
 mod suite;
 mod tidy;
 
@@ -25,6 +27,8 @@ Chores of this workspace: cargo xtask COMMAND
   crash [--all]            kills, power cuts and full disks: 20 runs of each, or 200
   faults [--all]           the fault matrix of neighbour, wish and write: 24 seeded cases, or every one
   servers KILLS            two servers on one PostgreSQL, killed in turn so often, and the database with them
+  sim [HISTORIES [FIRST]]  seeded histories of engine and store beside a model: 10,000, from seed 1
+  sim --planted            plant three bugs in copies of the tree and let the simulation find them
   fuzz [--minutes N]       every parser that faces the network, N minutes each (10)
   fuzz --planted           plant a bug for each fuzz target in a copy of the tree and let it be found
 ";
@@ -55,6 +59,10 @@ fn chore(arguments: &[String]) -> Result<()> {
         ["faults"] => suite::repeated("faults", "MUSTER_FAULT_CASES", 24),
         ["faults", "--all"] => suite::repeated("faults", "MUSTER_FAULT_CASES", 0),
         ["servers", kills] => suite::repeated("servers", "MUSTER_SERVER_KILLS", kills.parse()?),
+        ["sim"] => sim::live(10_000, 1),
+        ["sim", "--planted"] => sim::planted(),
+        ["sim", histories] => sim::live(histories.parse()?, 1),
+        ["sim", histories, first] => sim::live(histories.parse()?, first.parse()?),
         ["fuzz"] => fuzz::all(10 * 60),
         ["fuzz", "--minutes", minutes] => fuzz::all(minutes.parse::<u64>()? * 60),
         ["fuzz", "--planted"] => fuzz::planted(),
