@@ -9,11 +9,19 @@ use crate::text;
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Confirmation {
     /// Do not ask; needed where no person sits at a terminal
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     yes: bool,
+    /// Only tell what would happen
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Confirmation {
+    /// Whether nothing is to be changed.
+    pub(crate) fn is_dry_run(self) -> bool {
+        self.dry_run
+    }
+
     /// Goes on only with the flag, or when the person at the terminal says yes.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ Exit codes:
   4  the server does not accept the token for this call
   5  a destructive command was not confirmed
   6  done, but not all is in order: refused rows of an import, faults in the journal,
-     devices of a simulation that were not provisioned";
+     devices of a simulation that were not provisioned, a report that is not what was signed";
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {

@@ -12,3 +12,4 @@ mod secrets;
 mod seed_programs;
 mod servers;
 mod service;
+mod terminal;

@@ -5,8 +5,9 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use e2e::device::{Group, Http};
 use e2e::muster::{ended, search_path};
-use e2e::musterd::Setup;
+use e2e::musterd::{SEED_KEY, SEED_SECRET, Setup};
 use testkit::netns::NetworkNamespace;
 
 #[test]
@@ -26,6 +27,31 @@ fn every_example_of_the_page_on_thingsboard_runs() -> Result<()> {
         printed += &ended.out;
     }
     for shown in ["SUCCESS", "SN-001", "SN-002", "25", "26"] {
+        ensure!(printed.contains(shown), "{shown} is not among what the examples print:\n{printed}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_example_of_the_guide_on_leaving_runs() -> Result<()> {
+    let page = fs::read_to_string(e2e::own("../docs/guides/leaving.md"))?;
+    let server = Setup::quickstart()?.start()?;
+    let home = server.setup().home();
+    symlink(server.setup().folder(), home.join("muster-data"))?;
+    for name in ["SN-001", "SN-002"] {
+        let answer =
+            Http::open(server.address().http())?.provision(&Group::new(SEED_KEY, SEED_SECRET).ask(name))?;
+        ensure!(answer.is_granted(), "{answer:?}");
+    }
+    let mut printed = String::new();
+    for example in examples(&page) {
+        let mut shell = server.setup().neighbour("sh");
+        shell.current_dir(home).env("PATH", search_path()?).args(["-e", "-c", example]);
+        let ended = ended(&mut shell)?;
+        ensure!(ended.code == 0, "{example}\nended with {}: {}", ended.code, ended.err);
+        printed += &ended.out;
+    }
+    for shown in ["2 devices would leave", "SN-001, SN-002", "2 devices are leaving", "The report is whole"] {
         ensure!(printed.contains(shown), "{shown} is not among what the examples print:\n{printed}");
     }
     Ok(())

@@ -77,6 +77,9 @@ pub(crate) enum Command {
     Timeline {
         #[command(flatten)]
         named: Named,
+        /// At most this many, the newest
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        limit: u64,
     },
     /// Add the devices of a CSV file with the header name,type,label (type names the profile)
     ///
@@ -126,7 +129,9 @@ impl Command {
             Self::Delete { named, confirmation } => delete(&named, confirmation, client, out).await,
             Self::Decommission(flags) => flags.run(client, out).await,
             Self::Restore { named } => switch(&named, "restore", client, out).await,
-            Self::Timeline { named } => leaving::timeline(&named.name, &named.scope, client, out).await,
+            Self::Timeline { named, limit } => {
+                leaving::timeline(&named.name, limit, &named.scope, client, out).await
+            }
             Self::Import { file, scope } => import::run(&file, &scope, client, out).await,
             Self::Telemetry { named } => telemetry(&named, client, out).await,
         }
@@ -161,6 +166,10 @@ async fn switch(named: &Named, verb: &str, client: &Client, out: &mut Output) ->
 }
 
 async fn delete(named: &Named, sure: Confirmation, client: &Client, out: &mut Output) -> Result<(), Failure> {
+    if sure.is_dry_run() {
+        show(named, client, out).await?;
+        return out.note("It would be deleted; nothing was changed.");
+    }
     sure.ask(&format!("Delete the device {} and void its credentials?", named.name))?;
     client.call(Method::DELETE, &named.path(), &named.scope.query()).await?;
     out.note(&format!("The device {} is gone.", named.name))
@@ -204,6 +213,10 @@ impl Sheet for Device {
         lines.extend(self.gateway.then(|| ("gateway", "yes".to_owned())));
         lines.extend(self.label.clone().map(|label| ("label", label)));
         lines.extend(self.attributes.iter().map(|object| ("attributes", object.to_string())));
+        if !self.known_to.is_empty() {
+            lines.push(("known to", self.known_to.join(", ")));
+        }
+        lines.extend(self.operation.map(|number| ("operation", format!("{number}, not done"))));
         lines.extend(self.grace_until.iter().map(|until| ("can be restored until", until.clone())));
         lines
     }

@@ -14,7 +14,7 @@ use wire::admin::{
 use super::Scope;
 use crate::client::Client;
 use crate::confirm::Confirmation;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::render::{Output, Row, Sheet};
 use crate::{signature, values};
 
@@ -50,9 +50,6 @@ pub(crate) struct Decommission {
     /// Wait until everyone knows, and write a signed report of it into this file
     #[arg(long, value_name = "FILE", requires = "name")]
     report: Option<PathBuf>,
-    /// Only tell who would leave
-    #[arg(long)]
-    dry_run: bool,
     #[command(flatten)]
     confirmation: Confirmation,
     #[command(flatten)]
@@ -68,7 +65,7 @@ impl Decommission {
     }
 
     async fn one(&self, name: &str, client: &Client, out: &mut Output) -> Result<(), Failure> {
-        if self.dry_run {
+        if self.confirmation.is_dry_run() {
             let device: Device = client.get(&["devices", name], &self.scope.query()).await?;
             out.sheet(&device)?;
             return out.note("It would leave; nothing was changed.");
@@ -92,7 +89,7 @@ impl Decommission {
         if chosen.is_empty() {
             return out.note("No device that is not leaving already is chosen.");
         }
-        if self.dry_run {
+        if self.confirmation.is_dry_run() {
             let shown = chosen.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
             let more = if chosen.len() > NAMES_SHOWN { ", …" } else { "" };
             return out.note(&format!("{} devices would leave: {shown}{more}", chosen.len()));
@@ -218,7 +215,7 @@ async fn wait(name: &str, scope: &Scope, client: &Client) -> Result<(), Failure>
 fn verify(file: &Path, key: Option<&str>, out: &mut Output) -> Result<(), Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
-    let wrong = |what: String| Failure::new(Kind::Refused, what);
+    let wrong = |what: String| Failure::findings(what).hint("compare it with another copy of the report");
     let signed: SignedReport =
         serde_json::from_str(&text).map_err(|error| wrong(format!("this is no report: {error}")))?;
     let report = checked(&signed, key.map(read_key).transpose()?.as_deref()).map_err(wrong)?;
@@ -230,8 +227,14 @@ fn verify(file: &Path, key: Option<&str>, out: &mut Output) -> Result<(), Failur
     })
 }
 
+/// What is signed before a zero byte and the report's text.
+const FORMAT: &str = "muster/departure-report/v1";
+
 /// The report, if it is what was signed, by the key that was kept where there is one, and adds up.
 fn checked(signed: &SignedReport, kept: Option<&str>) -> Result<DepartureReport, String> {
+    if signed.format != FORMAT {
+        return Err(format!("`{}` is no format that this program knows", signed.format));
+    }
     if kept.is_some_and(|kept| !kept.eq_ignore_ascii_case(&signed.public_key)) {
         return Err("the report was signed by another key than the one that was kept".to_owned());
     }
@@ -256,16 +259,24 @@ fn read_key(given: &str) -> Result<String, Failure> {
     Ok(text.trim().to_owned())
 }
 
-/// What happened to a device.
+/// What happened to a device, the oldest first; the server tells the newest first.
 pub(crate) async fn timeline(
     name: &str,
+    limit: u64,
     scope: &Scope,
     client: &Client,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let mut listing = out.listing();
+    let mut entries: Vec<TimelineEntry> = Vec::new();
     let path = ["devices", name, "timeline"];
-    client.pages(&path, &scope.query(), None, |page: Vec<TimelineEntry>| listing.page(&page)).await?;
+    let gather = |page: Vec<TimelineEntry>| {
+        entries.extend(page);
+        Ok(())
+    };
+    client.pages(&path, &scope.query(), Some(limit), gather).await?;
+    entries.reverse();
+    let mut listing = out.listing();
+    listing.page(&entries)?;
     listing.end("Nothing is known of it.")
 }
 
@@ -305,5 +316,94 @@ impl Sheet for DepartureReport {
             ("step", format!("{} {}: {} ({outside})", step.action, step.connector, step.state))
         }));
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use wire::admin::{Gate, Step};
+
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn signed_by(seed: u8, report: &DepartureReport) -> SignedReport {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+        let report = serde_json::to_string(report).unwrap();
+        let signature = pair.sign(&[FORMAT.as_bytes(), b"\0", report.as_bytes()].concat());
+        SignedReport {
+            format: FORMAT.to_owned(),
+            report,
+            public_key: hex(pair.public_key().as_ref()),
+            signature: hex(signature.as_ref()),
+        }
+    }
+
+    fn departure() -> DepartureReport {
+        let step = |step: u32, action: &str| Step {
+            operation: u64::from(step),
+            step: 0,
+            action: action.to_owned(),
+            connector: "erp".to_owned(),
+            gate: Gate::AfterReply,
+            state: "done".to_owned(),
+            attempts: 1,
+            external_id: Some("erp-1".to_owned()),
+            receipt: None,
+            fault: None,
+            fault_message: None,
+            due_at: None,
+            server: None,
+            changed_at: "2026-11-23T18:00:00Z".to_owned(),
+        };
+        DepartureReport {
+            version: 1,
+            server: "a".to_owned(),
+            made_at: "2026-11-23T18:00:00Z".to_owned(),
+            tenant: "default".to_owned(),
+            device_id: "0f8f".to_owned(),
+            device: "pump-17".to_owned(),
+            profile: "pumps".to_owned(),
+            state: "decommissioned".to_owned(),
+            state_since: "2026-11-23T18:00:00Z".to_owned(),
+            step_count: 2,
+            steps: vec![step(1, "ensure"), step(2, "retire")],
+            complete: true,
+            journal_heads: vec![("1.7".to_owned(), "00ff".repeat(16))],
+        }
+    }
+
+    #[test]
+    fn a_report_is_believed_as_it_was_signed_and_in_no_other_byte() {
+        let signed = signed_by(7, &departure());
+        let kept = signed.public_key.clone();
+        assert_eq!(checked(&signed, None), Ok(departure()));
+        assert_eq!(checked(&signed, Some(&kept.to_uppercase())), Ok(departure()));
+        let whole = serde_json::to_string(&signed).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone().into_bytes();
+            bytes[at] ^= 1;
+            let Ok(changed) = serde_json::from_slice::<SignedReport>(&bytes) else { continue };
+            assert!(changed == signed || checked(&changed, Some(&kept)).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_report_by_another_key_shows_against_the_one_that_was_kept() {
+        let (ours, theirs) = (signed_by(7, &departure()), signed_by(8, &departure()));
+        assert!(checked(&theirs, None).is_ok());
+        assert!(checked(&theirs, Some(&ours.public_key)).unwrap_err().contains("another key"));
+    }
+
+    #[test]
+    fn a_report_without_one_of_its_steps_does_not_add_up_whoever_signs_it() {
+        let mut short = departure();
+        short.steps.pop();
+        assert!(checked(&signed_by(7, &short), None).unwrap_err().contains("missing"));
+        let other = SignedReport { format: "something/v2".to_owned(), ..signed_by(7, &departure()) };
+        assert!(checked(&other, None).is_err());
     }
 }

@@ -41,9 +41,6 @@ pub(crate) enum Command {
     Unwind {
         #[command(flatten)]
         numbered: Numbered,
-        /// Only show what would be undone
-        #[arg(long)]
-        dry_run: bool,
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -53,9 +50,6 @@ pub(crate) enum Command {
         number: u64,
         /// The step's place in the plan, as shown
         step: u32,
-        /// Only show what would be written off
-        #[arg(long)]
-        dry_run: bool,
         #[command(flatten)]
         confirmation: Confirmation,
         #[command(flatten)]
@@ -87,15 +81,19 @@ impl Command {
             }
             Self::Show { numbered } => show(&numbered, client, out).await,
             Self::Resume { numbered } => act(&numbered, "resume", client, out).await,
-            Self::Unwind { numbered, dry_run: true, .. } => show(&numbered, client, out).await,
-            Self::Unwind { numbered, confirmation, .. } => {
+            Self::Unwind { numbered, confirmation } => {
+                if confirmation.is_dry_run() {
+                    show(&numbered, client, out).await?;
+                    return out.note("What it has made would be undone; nothing was changed.");
+                }
                 confirmation.ask(&format!("Undo operation {} and void the credentials?", numbered.number))?;
                 act(&numbered, "unwind", client, out).await
             }
-            Self::WriteOff { number, scope, dry_run: true, .. } => {
-                show(&Numbered { number, scope }, client, out).await
-            }
-            Self::WriteOff { number, step, confirmation, scope, .. } => {
+            Self::WriteOff { number, step, confirmation, scope } => {
+                if confirmation.is_dry_run() {
+                    show(&Numbered { number, scope }, client, out).await?;
+                    return out.note(&format!("Step {step} would be written off; nothing was changed."));
+                }
                 confirmation.ask(&format!("Write off step {step} of operation {number}?"))?;
                 let (number, step) = (number.to_string(), step.to_string());
                 let path = ["operations", &number, "steps", &step, "write-off"];
@@ -183,6 +181,9 @@ impl ApprovalCommand {
                 out.sheet(&approval)
             }
             Self::Forget { number, confirmation, scope } => {
+                if confirmation.is_dry_run() {
+                    return out.note(&format!("Question {number} would be forgotten; nothing was changed."));
+                }
                 confirmation.ask(&format!("Forget question {number} and its answer?"))?;
                 let text = number.to_string();
                 client.call(Method::DELETE, &["approvals", &text], &scope.query()).await?;

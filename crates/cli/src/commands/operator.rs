@@ -71,6 +71,9 @@ async fn list(client: &Client, out: &mut Output) -> Result<(), Failure> {
 }
 
 async fn revoke(id: &str, sure: Confirmation, client: &Client, out: &mut Output) -> Result<(), Failure> {
+    if sure.is_dry_run() {
+        return out.note(&format!("The operator token {id} would be void; nothing was changed."));
+    }
     sure.ask(&format!("Void the operator token {id}?"))?;
     client.call(Method::DELETE, &["operator-tokens", id], &[]).await?;
     out.note(&format!("The token {id} is void."))

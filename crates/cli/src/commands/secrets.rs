@@ -60,9 +60,6 @@ pub(crate) enum KekCommand {
     Retire {
         /// Its id, as listed
         id: String,
-        /// Only tell whether it could be retired
-        #[arg(long)]
-        dry_run: bool,
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -100,8 +97,8 @@ impl Command {
             Self::Unlock(passphrase) => unlock(&passphrase, client, out).await,
             Self::Kek(KekCommand::Add(passphrase)) => add(&passphrase, client, out).await,
             Self::Kek(KekCommand::Rewrap(how)) => walk("rewrap", how, client, out).await,
-            Self::Kek(KekCommand::Retire { id, dry_run, confirmation }) => {
-                retire(&id, dry_run, confirmation, client, out).await
+            Self::Kek(KekCommand::Retire { id, confirmation }) => {
+                retire(&id, confirmation, client, out).await
             }
             Self::Rekey(how) => walk("rekey", how, client, out).await,
             Self::Verify => verify(client, out).await,
@@ -123,13 +120,8 @@ async fn add(passphrase: &Passphrase, client: &Client, out: &mut Output) -> Resu
     out.note("Keep a copy of the new key apart from the backups, then: muster secrets kek rewrap.")
 }
 
-async fn retire(
-    id: &str,
-    dry_run: bool,
-    sure: Confirmation,
-    client: &Client,
-    out: &mut Output,
-) -> Result<(), Failure> {
+async fn retire(id: &str, sure: Confirmation, client: &Client, out: &mut Output) -> Result<(), Failure> {
+    let dry_run = sure.is_dry_run();
     if !dry_run {
         sure.ask(&format!("Retire the key {id}? Backups from before still need it."))?;
     }

@@ -167,7 +167,7 @@ impl Registry {
     }
 }
 
-fn cursor(text: &str) -> Result<Cursor, RegistryError> {
+pub(super) fn cursor(text: &str) -> Result<Cursor, RegistryError> {
     text.parse().map_err(|()| RegistryError::invalid("cursor", "it is not one that a listing gave."))
 }
 

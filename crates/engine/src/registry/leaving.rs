@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use domain::plan::OperationKind;
-use domain::{DeviceState, ProfileId, Timestamp};
+use domain::plan::{OperationKind, Phase};
+use domain::{DeviceState, OperationId, ProfileId, Timestamp};
 use serde_json::json;
 use store::journal::{Head, JournalEntry, JournalQuery};
-use store::{Change, DeviceRow, StepRow};
+use store::{Change, DeviceRow, OperationQuery, StepRow};
 
-use super::journal::Deed;
+use super::journal::{Deed, cursor};
 use super::operations::{leave, take_back};
 use super::{Device, Operator, Registry, RegistryError, Tenant, What};
 use crate::ports::Farewell;
@@ -47,6 +47,8 @@ pub struct Life {
     pub attributes: Vec<(String, String)>,
     /// Every step that was ever planned for it.
     pub steps: Vec<StepRow>,
+    /// Its newest operation, where that is not done.
+    pub pending: Option<OperationId>,
     /// When its name is freed, while it can be taken back.
     pub grace_until: Option<Timestamp>,
 }
@@ -60,9 +62,11 @@ pub struct Signed {
     pub signature: [u8; 64],
 }
 
-/// The most entries of a timeline, and how many stretches of the journal are looked through for them.
+/// The most entries of a timeline on one page, and how many stretches of the journal are looked through for them;
+/// the next page goes on from there.
 const MOST_ENTRIES: usize = 1000;
-const MOST_STRETCHES: usize = 50;
+const USUAL_ENTRIES: usize = 100;
+const MOST_STRETCHES: usize = 10;
 
 // === impl Registry ===
 
@@ -154,34 +158,49 @@ impl Registry {
             let key = row.record.key;
             let (steps, attributes) = (view.steps_of(key)?, view.attributes(key)?);
             let grace_until = view.grace_of(key)?;
+            let newest = OperationQuery {
+                tenant: tenant.id,
+                device: Some(key),
+                stopped: false,
+                before: None,
+                limit: 1,
+            };
+            let newest = view.operations(&newest)?.pop();
+            let pending = newest.filter(|row| row.phase != Phase::Done).map(|row| row.id);
             let device = self.shown(view, row, &mut HashMap::new())?;
-            Ok(Some(Life { device, attributes, steps, grace_until }))
+            Ok(Some(Life { device, attributes, steps, pending, grace_until }))
         })?;
         found.ok_or_else(|| RegistryError::not_found(What::Device, name))
     }
 
-    /// What happened to a device, the oldest first: the last thousand entries of the journal that speak of it.
+    /// What happened to a device: a page of the journal's entries that speak of it, the newest first, and the
+    /// cursor of the next page. It may hold fewer than were asked for although there are more.
     ///
     /// # Errors
-    /// `device-not-found`.
-    pub fn timeline(&self, tenant: &Tenant, name: &str) -> Result<Vec<JournalEntry>, RegistryError> {
+    /// `device-not-found`; `value-invalid` for a cursor that is none.
+    pub fn timeline(
+        &self,
+        tenant: &Tenant,
+        name: &str,
+        before: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<(Vec<JournalEntry>, Option<String>), RegistryError> {
+        let limit = limit.unwrap_or(USUAL_ENTRIES).clamp(1, MOST_ENTRIES);
         let row = self.store.read(|view| self.find_departed(view, tenant, name))?;
         let record = row.ok_or_else(|| RegistryError::not_found(What::Device, name))?.record;
         let about = Some((record.key, record.name.as_str()));
-        let (mut entries, mut before) = (Vec::new(), None);
+        let (mut entries, mut before) = (Vec::new(), before.map(cursor).transpose()?);
         for _ in 0..MOST_STRETCHES {
-            let limit = MOST_ENTRIES - entries.len();
-            let tenant = Some(tenant.id);
-            let query = JournalQuery { tenant, about, kinds: &[], before: before.as_ref(), limit };
+            let (tenant, left) = (Some(tenant.id), limit - entries.len());
+            let query = JournalQuery { tenant, about, kinds: &[], before: before.as_ref(), limit: left };
             let page = self.store.read(|view| view.journal(&query))?;
             entries.extend(page.entries);
             before = page.next;
-            if before.is_none() || entries.len() == MOST_ENTRIES {
+            if before.is_none() || entries.len() == limit {
                 break;
             }
         }
-        entries.reverse();
-        Ok(entries)
+        Ok((entries, before.map(|cursor| cursor.to_string())))
     }
 
     /// Signs a report of a device's leaving, and journals that it was made.

@@ -5,6 +5,8 @@ use axum::extract::{Extension, State};
 use domain::DeviceState;
 use engine::Registry;
 use engine::registry::{Life, Operator, Selector, Tenant};
+use serde::Deserialize;
+use store::journal::JournalEntry;
 use wire::admin::{
     self, Decommission, DecommissionMany, Decommissioned, DepartureReport, Page, ReportKey, SignedReport,
     TimelineEntry,
@@ -69,24 +71,34 @@ pub(super) async fn decommission_many(
     Ok(Json(Decommissioned { names: left.names, next: left.next }))
 }
 
-/// `GET /devices/{name}/timeline`: what happened to a device, the oldest first.
+/// Which entries of a timeline.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TimelineQuery {
+    tenant: Option<String>,
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /devices/{name}/timeline`: what happened to a device, the newest first.
 pub(super) async fn timeline(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
-    Ask(within): Ask<InTenant>,
+    Ask(asked): Ask<TimelineQuery>,
     Named(name): Named,
 ) -> Result<Json<Page<TimelineEntry>>, No> {
-    let entries = blocking(&registry, move |registry| {
-        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
-        registry.timeline(&tenant, &name)
+    let (entries, next) = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, asked.tenant.as_deref())?;
+        registry.timeline(&tenant, &name, asked.cursor.as_deref(), asked.limit)
     })
     .await?;
-    Ok(Json(shapes::whole(entries, |entry| TimelineEntry {
+    let entry = |entry: JournalEntry| TimelineEntry {
         at: instant(entry.at),
         kind: entry.kind,
         actor: entry.actor,
         detail: entry.detail.unwrap_or_default(),
-    })))
+    };
+    Ok(Json(Page { items: entries.into_iter().map(entry).collect(), next }))
 }
 
 /// `POST /devices/{name}/report`: what the device has left behind, signed.

@@ -103,6 +103,8 @@ pub(super) fn device(device: ours::Device) -> admin::Device {
         gateway: device.gateway,
         attributes: None,
         grace_until: None,
+        known_to: Vec::new(),
+        operation: None,
     }
 }
 
@@ -114,9 +116,12 @@ pub(super) fn life(life: ours::Life) -> admin::Device {
         .filter_map(|(key, value)| Some((key, serde_json::from_str(&value).ok()?)))
         .collect();
     let leaving = life.device.state == DeviceState::Decommissioning;
+    let steps: Vec<_> = life.steps.into_iter().map(|step| step.record).collect();
     admin::Device {
         attributes: (!object.is_empty()).then_some(object.into()),
         grace_until: life.grace_until.filter(|_| leaving).map(instant),
+        known_to: domain::plan::leaving(&steps).into_iter().map(|step| step.connector).collect(),
+        operation: life.pending.map(|operation| operation.0),
         ..device(life.device)
     }
 }

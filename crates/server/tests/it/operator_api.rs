@@ -187,7 +187,7 @@ async fn every_route_hides_one_tenant_from_the_other() {
             (Need::Server, _) => assert_eq!(other.code(), (403, "right-missing".to_owned()), "{told}"),
             // These say what the token is good for, or what the server has, and take no tenant.
             (_, "/whoami" | "/tenants" | "/neighbours" | "/report-key") => {
-                assert!(!reveals(&other.text), "{told}: {}", other.text)
+                assert!(!reveals(&other.text), "{told}: {}", other.text);
             }
             _ => assert_eq!(other.code(), (404, "tenant-not-found".to_owned()), "{told}"),
         }
@@ -264,6 +264,110 @@ async fn a_profile_is_made_changed_and_rotated_over_the_api() {
     );
     let bad = json!({ "limits": { "name_pattern": "(" } }).to_string();
     assert_eq!(house.send("PATCH", "/profiles/p", admin, bad).await.code().0, 422);
+}
+
+#[tokio::test]
+async fn what_joining_takes_is_set_shown_and_taken_away_over_the_api() {
+    let house = House::new();
+    let admin = house.token(None, None);
+    let admin = Some(admin.expose());
+    let asked = json!({ "name": "p", "strategy": "create-new", "approval": true, "grace_period_s": 60,
+        "initial_attributes": { "site": "a" } });
+    let made = house.send("POST", "/profiles", admin, asked.to_string()).await.json();
+    assert_eq!((&made["approval"], &made["grace_period_s"]), (&json!(true), &json!(60)));
+    assert_eq!((&made["initial_attributes"]["site"], &made["steps"]), (&json!("a"), &json!([])));
+    let change = json!({ "approval": false, "initial_attributes": null, "grace_period_s": 0 });
+    let changed = house.send("PATCH", "/profiles/p", admin, change.to_string()).await.json();
+    assert_eq!((&changed["approval"], &changed["grace_period_s"]), (&json!(false), &json!(0)));
+    assert_eq!(changed["initial_attributes"], Value::Null);
+    for unknown in [
+        json!({ "steps": [{ "connector": "nobody", "gate": "after-reply" }] }),
+        json!({ "hook": "nobody" }),
+        json!({ "initial_attributes": [1] }),
+    ] {
+        let refused = house.send("PATCH", "/profiles/p", admin, unknown.to_string()).await;
+        assert_eq!(refused.code(), (422, "value-invalid".to_owned()), "{unknown}");
+    }
+    let gate = json!({ "steps": [{ "connector": "nobody", "gate": "sometime" }] }).to_string();
+    assert_eq!(house.send("PATCH", "/profiles/p", admin, gate).await.code().0, 400);
+}
+
+#[tokio::test]
+async fn a_device_leaves_is_taken_back_and_its_life_is_told_over_the_api() {
+    let house = House::new();
+    let acme = house.token(Some("acme"), None);
+    let acme = Some(acme.expose());
+    let thing = "/devices/acme-thing";
+    let decommission = format!("{thing}/decommission");
+    let left = house.send("POST", &decommission, acme, json!({ "grace_s": 60 }).to_string()).await.json();
+    assert_eq!(left["state"], "decommissioning");
+    assert_eq!(house.send("POST", &decommission, acme, "{}").await.code().0, 409);
+    let shown = house.send("GET", thing, acme, "").await.json();
+    assert_eq!(shown["grace_until"], "2027-01-15T08:01:00Z", "{shown}");
+    let back = house.send("POST", &format!("{thing}/restore"), acme, "").await.json();
+    assert_eq!(back["state"], "expected");
+    assert_eq!(house.send("POST", &format!("{thing}/restore"), acme, "").await.code().0, 409);
+    let report = house.send("POST", &format!("{thing}/report"), acme, "").await.json();
+    let told: Value = serde_json::from_str(report["report"].as_str().unwrap()).unwrap();
+    assert_eq!((&told["device"], &told["step_count"]), (&json!("acme-thing"), &json!(0)));
+    let key = house.send("GET", "/report-key", acme, "").await.json();
+    assert_eq!(key["public_key"], report["public_key"]);
+    let mut kinds = Vec::new();
+    let mut path = format!("{thing}/timeline?limit=1");
+    loop {
+        let page = house.send("GET", &path, acme, "").await.json();
+        kinds.extend(page["items"].as_array().unwrap().iter().map(|entry| entry["kind"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("{thing}/timeline?limit=1&cursor={next}");
+    }
+    assert_eq!(kinds, ["report-signed", "device-restored", "device-left", "device-added"]);
+    let bad = house.send("GET", &format!("{thing}/timeline?cursor=x"), acme, "").await;
+    assert_eq!(bad.code(), (422, "value-invalid".to_owned()));
+}
+
+#[tokio::test]
+async fn many_devices_leave_with_one_call_and_none_with_a_rehearsal() {
+    let house = House::new();
+    let acme = house.token(Some("acme"), None);
+    let acme = Some(acme.expose());
+    let rows: String = (0..3).map(|at| format!("d{at},acme-thing\n")).collect();
+    house.send("POST", "/devices:import", acme, format!("name,type\n{rows}")).await;
+    let choose = |dry_run: bool| json!({ "name_prefix": "d", "dry_run": dry_run }).to_string();
+    let all = json!({ "names": ["d0", "d1", "d2"] });
+    for dry_run in [true, true, false] {
+        assert_eq!(house.send("POST", "/devices:decommission", acme, choose(dry_run)).await.json(), all);
+    }
+    let again = house.send("POST", "/devices:decommission", acme, choose(false)).await.json();
+    assert_eq!(again, json!({ "names": [] }));
+    let thing = house.send("GET", "/devices/acme-thing", acme, "").await.json();
+    assert_eq!(thing["state"], "expected", "whose name begins otherwise stays");
+    let nowhere = json!({ "profile": "nowhere" }).to_string();
+    assert_eq!(house.send("POST", "/devices:decommission", acme, nowhere).await.code().0, 404);
+}
+
+#[tokio::test]
+async fn work_questions_and_neighbours_that_are_not_there_are_not_found() {
+    let house = House::new();
+    let admin = house.token(None, None);
+    let admin = Some(admin.expose());
+    for (verb, path, body, code) in [
+        ("GET", "/operations/7", "", "operation-not-found"),
+        ("POST", "/operations/7/resume", "", "operation-not-found"),
+        ("POST", "/operations/7/unwind", "", "operation-not-found"),
+        ("POST", "/operations/7/steps/0/write-off", "", "operation-not-found"),
+        ("POST", "/approvals/7/approve", "", "approval-not-found"),
+        ("POST", "/approvals/7/reject", "{}", "approval-not-found"),
+        ("DELETE", "/approvals/7", "", "approval-not-found"),
+        ("POST", "/neighbours/nobody/test", "", "connector-not-found"),
+    ] {
+        assert_eq!(house.send(verb, path, admin, body).await.code(), (404, code.to_owned()), "{verb} {path}");
+    }
+    for path in
+        ["/operations", "/operations?stopped=true", "/approvals", "/approvals?all=true", "/neighbours"]
+    {
+        assert_eq!(house.send("GET", path, admin, "").await.json(), json!({ "items": [] }), "{path}");
+    }
+    assert_eq!(house.send("GET", "/operations?device=nobody", admin, "").await.code().0, 404);
 }
 
 #[tokio::test]

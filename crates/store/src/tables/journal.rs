@@ -435,28 +435,6 @@ fn insert(
     Ok(())
 }
 
-fn wanted(query: &JournalQuery<'_>, row: &Row<'_>) -> Result<bool, StoreError> {
-    let tenant = row.unsigned(2)?;
-    let of_tenant = query.tenant.is_none_or(|wanted| wanted.0 == tenant);
-    if !of_tenant || !is_about(query, row)? {
-        return Ok(false);
-    }
-    if query.kinds.is_empty() {
-        return Ok(true);
-    }
-    Ok(row.text(4).is_ok_and(|kind| query.kinds.contains(&kind)))
-}
-
-/// An attempt that changed nothing often names no device, but a name.
-fn is_about(query: &JournalQuery<'_>, row: &Row<'_>) -> Result<bool, StoreError> {
-    let Some((device, name)) = query.about else { return Ok(true) };
-    if row.opt_unsigned(3)? == Some(device.0) {
-        return Ok(true);
-    }
-    let named = || Ok::<_, StoreError>(read_entry(row)?.detail.is_some_and(|detail| detail["name"] == name));
-    Ok(row.text(4)? == ATTEMPT && named()?)
-}
-
 fn read_entry(row: &Row<'_>) -> Result<JournalEntry, StoreError> {
     let detail = row.bytes(6)?;
     let json = detail.get(1 + SALT_BYTES..).filter(|_| detail.first() == Some(&WHOLE));

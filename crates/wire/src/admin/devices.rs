@@ -62,6 +62,12 @@ pub struct Device {
     /// Of one that leaves: until when it can be taken back; only where one device is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_until: Option<String>,
+    /// The neighbours that may know it; only where one device is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_to: Vec<String>,
+    /// The number of its newest operation, where that is not done; only where one device is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<u64>,
 }
 
 /// Adds a device that is expected.

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{JournalEntry, JournalPage, JournalQuery, Position, read_entry, wanted, writers};
+use super::{ATTEMPT, JournalEntry, JournalPage, JournalQuery, Position, read_entry, writers};
 use crate::StoreError;
-use crate::driver::{Sql, params};
+use crate::driver::{Row, Sql, params};
 
 /// Most entries that one page looks at, however few it finds.
 const MOST_SCANNED: usize = 10_000;
@@ -121,4 +121,37 @@ impl Stream {
         let end = Position { writer: self.writer, number: 0 };
         next.unwrap_or(if self.ended { end } else { self.before })
     }
+}
+
+fn wanted(query: &JournalQuery<'_>, row: &Row<'_>) -> Result<bool, StoreError> {
+    let tenant = row.unsigned(2)?;
+    let of_tenant = query.tenant.is_none_or(|wanted| wanted.0 == tenant);
+    if !of_tenant || !is_about(query, row)? {
+        return Ok(false);
+    }
+    if query.kinds.is_empty() {
+        return Ok(true);
+    }
+    Ok(row.text(4).is_ok_and(|kind| query.kinds.contains(&kind)))
+}
+
+/// Kinds whose entries may know no device, as it is not there yet, but name it.
+const NAMING: [&str; 7] = [
+    ATTEMPT,
+    "question-asked",
+    "question-answered",
+    "question-forgotten",
+    "approval-given",
+    "approval-rejected",
+    "report-signed",
+];
+
+/// What is said of a device before it comes in names no device, but a name.
+fn is_about(query: &JournalQuery<'_>, row: &Row<'_>) -> Result<bool, StoreError> {
+    let Some((device, name)) = query.about else { return Ok(true) };
+    if row.opt_unsigned(3)? == Some(device.0) {
+        return Ok(true);
+    }
+    let named = || Ok::<_, StoreError>(read_entry(row)?.detail.is_some_and(|detail| detail["name"] == name));
+    Ok(NAMING.contains(&row.text(4)?) && named()?)
 }
