@@ -250,13 +250,22 @@ fn checked(signed: &SignedReport, kept: Option<&str>) -> Result<DepartureReport,
     Ok(report)
 }
 
+/// The key itself, or the one in a file that `muster decommission key` has written, in whatever format.
 fn read_key(given: &str) -> Result<String, Failure> {
-    if given.len() == 64 && given.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if is_key(given) {
         return Ok(given.to_owned());
     }
     let text = std::fs::read_to_string(given)
         .map_err(|error| Failure::usage(format!("cannot read the key {given}: {error}")))?;
-    Ok(text.trim().to_owned())
+    let mut words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    words.find(|word| is_key(word)).map(str::to_owned).ok_or_else(|| {
+        Failure::usage(format!("there is no key in {given}"))
+            .hint("muster decommission key > FILE writes one")
+    })
+}
+
+fn is_key(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// What happened to a device, the oldest first; the server tells the newest first.
@@ -389,6 +398,22 @@ mod tests {
             let Ok(changed) = serde_json::from_slice::<SignedReport>(&bytes) else { continue };
             assert!(changed == signed || checked(&changed, Some(&kept)).is_err(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn a_kept_key_is_read_as_it_was_shown() {
+        let digits = "00ff".repeat(16);
+        let key = ReportKey { public_key: digits.clone() };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        let table = format!("public key  {digits}\n");
+        for text in [table, serde_json::to_string_pretty(&key).unwrap(), digits.clone() + "\n"] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(read_key(file.to_str().unwrap()).ok(), Some(digits.clone()));
+        }
+        std::fs::write(&file, "something else").unwrap();
+        assert!(read_key(file.to_str().unwrap()).is_err());
+        assert_eq!(read_key(&digits).ok(), Some(digits));
     }
 
     #[test]
