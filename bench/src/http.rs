@@ -6,7 +6,7 @@ use crate::names::{LENGTH, Names};
 /// Asks for a provisioning with a new name each time.
 pub struct Provision {
     request: Vec<u8>,
-    hole: usize,
+    holes: Vec<usize>,
     names: Names,
     wanted: &'static [u8],
 }
@@ -14,19 +14,43 @@ pub struct Provision {
 impl Provision {
     /// ThingsBoard's request with this provision key and secret.
     pub fn new(key: &str, secret: &str, names: Names) -> Provision {
-        let name = "_".repeat(LENGTH);
+        Provision::with(key, secret, "", names)
+    }
+
+    /// The same with a token that the device chooses: its name.
+    pub fn choosing(key: &str, secret: &str, names: Names) -> Provision {
+        let token = "_".repeat(LENGTH);
+        Provision::with(
+            key,
+            secret,
+            &format!(r#","credentialsType":"ACCESS_TOKEN","token":"{token}""#),
+            names,
+        )
+    }
+
+    fn with(key: &str, secret: &str, more: &str, names: Names) -> Provision {
+        let hole = "_".repeat(LENGTH);
         let body = format!(
-            r#"{{"deviceName":"{name}","provisionDeviceKey":"{key}","provisionDeviceSecret":"{secret}"}}"#
+            r#"{{"deviceName":"{hole}","provisionDeviceKey":"{key}","provisionDeviceSecret":"{secret}"{more}}}"#
         );
         let request = post("/api/v1/provision", &body);
-        let hole = request.len() - body.len() + r#"{"deviceName":""#.len();
-        Provision { request, hole, names, wanted: br#""status":"SUCCESS"}"# }
+        let is_hole = |at: &usize| request[*at..].starts_with(hole.as_bytes());
+        let holes = (0..request.len()).filter(is_hole).collect();
+        Provision { request, holes, names, wanted: br#""status":"SUCCESS"}"# }
+    }
+
+    /// What makes the names that come next.
+    pub fn into_names(self) -> Names {
+        self.names
     }
 }
 
 impl Talk for Provision {
     fn begin(&mut self, _: usize, out: &mut Vec<u8>) {
-        self.request[self.hole..self.hole + LENGTH].copy_from_slice(&self.names.make());
+        let name = self.names.make();
+        for hole in &self.holes {
+            self.request[*hole..hole + LENGTH].copy_from_slice(&name);
+        }
         out.extend_from_slice(&self.request);
     }
 
@@ -116,6 +140,16 @@ mod tests {
             Heard::Wrong
         );
         assert_eq!(hear(b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n"), Heard::Wrong);
+    }
+
+    #[test]
+    fn a_device_that_chooses_its_token_offers_its_name() {
+        let mut out = Vec::new();
+        Provision::choosing("key", "secret", Names::after(7)).begin(0, &mut out);
+        let said = String::from_utf8(out).unwrap();
+        let name = String::from_utf8(Names::after(7).make().to_vec()).unwrap();
+        assert_eq!(said.matches(&format!(r#":"{name}""#)).count(), 2, "{said}");
+        assert!(said.contains(&format!(r#""token":"{name}"}}"#)), "{said}");
     }
 
     #[test]

@@ -7,7 +7,10 @@ mod latency;
 mod lone;
 mod million;
 mod mqtt;
+mod neighbours;
+mod postgres;
 mod provision;
+mod rewrap;
 mod server;
 mod start;
 
@@ -78,5 +81,20 @@ pub const ALL: &[Measurement] = &[
         name: "million",
         what: "durable provisionings a second into a full registry",
         run: million::run,
+    },
+    Measurement {
+        name: "postgres",
+        what: "durable provisionings a second on PostgreSQL, beside a bare client",
+        run: postgres::run,
+    },
+    Measurement {
+        name: "neighbours",
+        what: "joining through a connector beside bare calls, and leaving through it",
+        run: neighbours::run,
+    },
+    Measurement {
+        name: "rewrap",
+        what: "how long all sealed values take to come under a new key, under load",
+        run: rewrap::run,
     },
 ];

@@ -38,7 +38,18 @@ impl Server {
 
     /// On a folder, which is deleted afterwards.
     pub(super) fn on(folder: TempDir) -> Result<Server> {
-        let musterd = Setup::quickstart()?.on(folder.path()).start()?;
+        Server::with(Setup::quickstart()?, folder)
+    }
+
+    /// With an empty registry in an empty database of a PostgreSQL.
+    pub(super) fn on_postgres(bench: &Bench, url: &str) -> Result<Server> {
+        let setup = Setup::quickstart()?.setting("DATABASE__URL", url);
+        Server::with(setup, tempfile::tempdir_in(&bench.folder)?)
+    }
+
+    /// As it is set up, on a folder, which is deleted afterwards.
+    pub(super) fn with(setup: Setup, folder: TempDir) -> Result<Server> {
+        let musterd = setup.on(folder.path()).start()?;
         Ok(Server { musterd, folder })
     }
 
