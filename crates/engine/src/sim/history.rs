@@ -10,9 +10,7 @@ use domain::{
     Claim, CredentialKeys, DeviceState, Evidence, Grant, Held, Origin, Outcome, Refusal, Reprovision,
     Request, Secret, Strategy, Wire, Wish,
 };
-use store::{
-    Advance, Claim as Lease, ClaimedQuestion, ClaimedStep, Finished, HookSaid, Said, StepFault, StepResult,
-};
+use store::{Advance, Claim as Lease, ClaimedQuestion, ClaimedStep, Finished, StepFault, StepResult};
 use tokio::sync::oneshot;
 
 use super::Chance;
@@ -22,31 +20,31 @@ use crate::batch::Job;
 use crate::registry::{Limits, NewProfile, OperationsWanted, public_id};
 
 const EVENTS: usize = 30;
-const DEVICES: usize = 3;
-const LEASE_MS: u64 = 30_000;
+pub(super) const DEVICES: usize = 3;
+pub(super) const LEASE_MS: u64 = 30_000;
 const GATES: [Gate; 4] = [Gate::BeforeReply, Gate::WithReply, Gate::AfterReply, Gate::OnFirstConnection];
 /// Rounds within which everything has to end once faults have stopped.
 const MOST_ROUNDS: usize = 40;
 
-struct History<'w> {
-    world: &'w mut World,
-    chance: Chance,
-    names: Vec<String>,
-    models: Vec<Model>,
-    profile: String,
-    rules: Vec<StepRule>,
-    asks: bool,
-    uses: Option<u64>,
-    neighbour: Neighbour,
+pub(super) struct History<'w> {
+    pub(super) world: &'w mut World,
+    pub(super) chance: Chance,
+    pub(super) names: Vec<String>,
+    pub(super) models: Vec<Model>,
+    pub(super) profile: String,
+    pub(super) rules: Vec<StepRule>,
+    pub(super) asks: bool,
+    pub(super) uses: Option<u64>,
+    pub(super) neighbour: Neighbour,
     /// Steps that a server holds, and whether the neighbour has done them already.
-    under_way: Vec<(ClaimedStep, bool)>,
+    pub(super) under_way: Vec<(ClaimedStep, bool)>,
     /// The newest fence of each step that was ever claimed.
-    fences: HashMap<StepKey, u64>,
-    asked: Vec<ClaimedQuestion>,
-    waiting: Vec<(usize, oneshot::Receiver<Outcome>)>,
+    pub(super) fences: HashMap<StepKey, u64>,
+    pub(super) asked: Vec<ClaimedQuestion>,
+    pub(super) waiting: Vec<(usize, oneshot::Receiver<Outcome>)>,
     /// The last token that each device was given.
-    tokens: Vec<Option<Secret>>,
-    trace: Vec<String>,
+    pub(super) tokens: Vec<Option<Secret>>,
+    pub(super) trace: Vec<String>,
 }
 
 /// Lives through a history.
@@ -125,7 +123,7 @@ impl<'w> History<'w> {
         }
     }
 
-    fn note(&mut self, what: String) {
+    pub(super) fn note(&mut self, what: String) {
         self.trace.push(what);
     }
 
@@ -333,7 +331,7 @@ impl<'w> History<'w> {
         let id = self.id(&step);
         let result = match way {
             0..=3 => StepResult::Done(
-                (step.action == Action::Ensure).then(|| Receipt { external_id: id, detail: None }),
+                (step.action == Action::Ensure).then_some(Receipt { external_id: id, detail: None }),
             ),
             // The work was done, and the answer was lost.
             4 | 6 => fault(false),
@@ -355,114 +353,6 @@ impl<'w> History<'w> {
 
     fn id(&self, step: &ClaimedStep) -> String {
         public_id::public_id(self.world.store.keys().unwrap(), step.device.key)
-    }
-
-    // === questions ===
-
-    fn hook(&mut self, faults: bool) {
-        let claim = Lease { limit: 2, lease_ms: LEASE_MS };
-        let claimed = self.world.store.advance_questions(&[], claim, self.world.now()).unwrap();
-        self.asked.extend(claimed);
-        let Some(question) = self.asked.pop() else { return };
-        let said = match if faults { self.chance.below(4) } else { 0 } {
-            0 | 1 => Said::Allow(Some(r#"{"line":1}"#.to_owned())),
-            2 => Said::Deny("no".to_owned()),
-            _ => Said::Nothing(StepFault {
-                permanent: false,
-                code: "sim".into(),
-                message: String::new(),
-                again_in_ms: 1000,
-            }),
-        };
-        self.note(format!("hook {} {said:?}", question.row.name));
-        let answer = HookSaid { id: question.row.standing.id, fence: question.fence, said };
-        let nothing = Lease { limit: 0, lease_ms: 0 };
-        self.world.store.advance_questions(&[answer], nothing, self.world.now()).unwrap();
-    }
-
-    fn person(&mut self) {
-        let (approvals, _) = self.world.registry.approvals(&self.world.tenant, true, None, None).unwrap();
-        let ours = |approval: &&crate::registry::Approval| self.names.contains(&approval.row.name);
-        let Some(approval) = approvals.iter().find(ours) else { return };
-        let (id, way) = (approval.row.standing.id.0, self.chance.below(4));
-        let (registry, operator, tenant) = (&self.world.registry, &self.world.operator, &self.world.tenant);
-        match way {
-            0 => drop(registry.reject(operator, tenant, id, "no").unwrap()),
-            1 => registry.forget_approval(operator, tenant, id).unwrap(),
-            _ => drop(registry.approve(operator, tenant, id).unwrap()),
-        }
-        self.note(format!("person {} way {way}", approval.row.name));
-    }
-
-    // === operators ===
-
-    fn operator(&mut self) {
-        let device = self.chance.below(DEVICES);
-        let name = self.names[device].clone();
-        let way = self.chance.below(9);
-        self.note(format!("operator {device} way {way}"));
-        let (registry, operator, tenant) = (&self.world.registry, &self.world.operator, &self.world.tenant);
-        let model = &mut self.models[device];
-        let there = model.state;
-        match way {
-            0 => {
-                let done = registry.disable_device(operator, tenant, &name).is_ok();
-                assert_eq!(done, there.is_some());
-                model.state = there.map(DeviceState::disable);
-            }
-            1 | 2 => {
-                let done = registry.enable_device(operator, tenant, &name).is_ok();
-                assert_eq!(done, there.is_some());
-                model.state = there.map(DeviceState::enable);
-            }
-            3 | 4 => {
-                let done = registry.decommission_device(operator, tenant, &name, None).is_ok();
-                assert_eq!(done, there.is_some_and(|state| !state.is_leaving()), "{:?}", self.trace);
-                model.state = there.map(|state| state.decommission().unwrap_or(state));
-            }
-            5 => {
-                let done = registry.restore_device(operator, tenant, &name).is_ok();
-                assert_eq!(done, there == Some(DeviceState::Decommissioning));
-                model.state = if done { Some(DeviceState::Expected) } else { there };
-            }
-            way => self.mend(device, way),
-        }
-    }
-
-    /// What an operator does where a step has failed for good.
-    fn mend(&mut self, device: usize, way: usize) {
-        let Some(state) = self.models[device].state else { return };
-        let (registry, operator, tenant) = (&self.world.registry, &self.world.operator, &self.world.tenant);
-        let wanted = OperationsWanted { device: Some(&self.names[device]), ..OperationsWanted::default() };
-        let Ok((operations, _)) = registry.operations(tenant, &wanted) else { return };
-        let Some(operation) = operations.first() else { return };
-        let id = operation.row.id.0;
-        let failed: Vec<u32> = operation
-            .steps
-            .iter()
-            .filter(|step| step.record.state == domain::plan::StepState::Failed)
-            .map(|step| step.record.key.index)
-            .collect();
-        let before = state.enable() == DeviceState::Failed;
-        let model = &mut self.models[device];
-        match way {
-            6 if registry.resume_operation(operator, tenant, id).is_ok() => {
-                failed.iter().for_each(|step| model.marks(id, *step, Mark::Open));
-            }
-            7 if registry.unwind_operation(operator, tenant, id).is_ok() => {
-                assert!(before && !failed.is_empty(), "{:?}", self.trace);
-                let left = operation.row.deed == "created";
-                model.state = Some(if left { DeviceState::Decommissioning } else { DeviceState::Expected });
-                model.operation = 0;
-            }
-            8 => {
-                for step in failed {
-                    registry.write_off_step(operator, tenant, id, step).unwrap();
-                    model.marks(id, step, Mark::Off);
-                }
-            }
-            _ => {}
-        }
     }
 
     // === time and ends ===

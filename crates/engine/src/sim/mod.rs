@@ -7,6 +7,7 @@
 
 mod history;
 mod model;
+mod people;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
