@@ -9,7 +9,6 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 
 use domain::attestation::Trust;
 use domain::{
@@ -20,8 +19,8 @@ use store::{Entry, Lost, NewQuestion, StoreError};
 use tokio::sync::oneshot;
 
 use crate::attempts::Attempt;
+use crate::fair_queue::FairQueue;
 use crate::ports::{Farewell, Sessions};
-use crate::queue::{self, Message};
 use crate::shared::Shared;
 
 /// Most requests that are decided together.
@@ -67,12 +66,12 @@ impl Batcher {
     }
 
     /// Works until it is told to stop, then finishes what waits.
-    pub(crate) fn run(mut self, inbox: &Receiver<Message<Job>>) {
+    pub(crate) fn run(mut self, inbox: &FairQueue<Job>) {
         let mut waiting = Vec::with_capacity(MOST_IN_BATCH);
         let mut stopping = false;
         loop {
             let carried = waiting.len();
-            stopping |= queue::fill(&mut waiting, inbox, MOST_IN_BATCH, stopping);
+            stopping |= inbox.fill(&mut waiting, MOST_IN_BATCH);
             self.shared.metrics.dequeued(waiting.len() - carried);
             if waiting.is_empty() && stopping {
                 return;
@@ -351,6 +350,11 @@ impl Job {
             outcome,
             proven: true,
         }
+    }
+
+    /// Whose line it stands in.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.attested.profile().tenant
     }
 
     fn name_key(&self) -> Option<(TenantId, &str)> {

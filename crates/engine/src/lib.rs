@@ -7,6 +7,7 @@
 mod attempts;
 mod batch;
 mod device_auth;
+mod fair_queue;
 mod hub;
 mod keeper;
 mod metrics;
@@ -42,6 +43,7 @@ pub use store::{Scope, StoreError, Value};
 pub use throttle::{BucketKey, Rate, Throttle};
 
 use batch::{Batcher, Job};
+use fair_queue::FairQueue;
 use hub::Post;
 use queue::Message;
 use runner::{Event, Runner};
@@ -88,7 +90,7 @@ pub struct Engine {
 
 /// What has to be ended.
 struct Work {
-    requests: SyncSender<Message<Job>>,
+    requests: Arc<FairQueue<Job>>,
     posts: SyncSender<Message<Post>>,
     writers: Vec<JoinHandle<()>>,
     keepers: Vec<(Sender<()>, JoinHandle<()>)>,
@@ -104,11 +106,11 @@ impl Engine {
         let (events, event_inbox) = channel();
         let shared = Shared::new(store, Arc::clone(&ports.clock), settings.unproven, events.clone());
         let shared = Arc::new(shared);
-        let (requests, request_inbox) = sync_channel(settings.queue);
+        let requests = Arc::new(FairQueue::new(settings.queue));
         let (posts, post_inbox) = sync_channel(settings.telemetry_queue);
         let work = Work {
             writers: vec![
-                batcher(&shared, &settings, ports, request_inbox)?,
+                batcher(&shared, &settings, ports, Arc::clone(&requests))?,
                 telemetry_writer(&shared, post_inbox)?,
             ],
             keepers: vec![
@@ -146,7 +148,7 @@ impl Engine {
     pub fn stop(&self) {
         let Some(work) = self.work.lock().take() else { return };
         // A thread that has ended already has nothing left to finish.
-        let _ = work.requests.send(Message::Stop);
+        work.requests.stop();
         let _ = work.posts.send(Message::Stop);
         let _ = work.runner.0.send(Event::Stop);
         join(work.writers);
@@ -173,7 +175,7 @@ fn batcher(
     shared: &Arc<Shared>,
     settings: &Settings,
     ports: &Ports,
-    inbox: Receiver<Message<Job>>,
+    inbox: Arc<FairQueue<Job>>,
 ) -> std::io::Result<JoinHandle<()>> {
     let patience_ms = u64::try_from(settings.patience.as_millis()).unwrap_or(u64::MAX);
     let batcher =
@@ -188,7 +190,7 @@ fn telemetry_writer(shared: &Arc<Shared>, inbox: Receiver<Message<Post>>) -> std
 
 fn waiting_keeper(
     shared: &Arc<Shared>,
-    requests: SyncSender<Message<Job>>,
+    requests: Arc<FairQueue<Job>>,
     patience: Duration,
 ) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
     let (stop, stopped) = channel();

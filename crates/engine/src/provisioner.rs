@@ -1,7 +1,6 @@
 //! The face for devices: one request in, one outcome out, and whatever the outcome promises is synced.
 
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use domain::attestation::{Trust, attest};
@@ -12,7 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::attempts::Attempt;
 use crate::batch::Job;
-use crate::queue::{self, Message};
+use crate::fair_queue::FairQueue;
+use crate::queue;
 use crate::shared::{Shared, elsewhere};
 use crate::throttle::BucketKey;
 
@@ -20,16 +20,12 @@ use crate::throttle::BucketKey;
 #[derive(Clone)]
 pub struct Provisioner {
     shared: Arc<Shared>,
-    queue: SyncSender<Message<Job>>,
+    queue: Arc<FairQueue<Job>>,
     patience: Duration,
 }
 
 impl Provisioner {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        queue: SyncSender<Message<Job>>,
-        patience: Duration,
-    ) -> Provisioner {
+    pub(crate) fn new(shared: Arc<Shared>, queue: Arc<FairQueue<Job>>, patience: Duration) -> Provisioner {
         Provisioner { shared, queue, patience }
     }
 
@@ -114,10 +110,11 @@ impl Provisioner {
         let (reply, answer) = oneshot::channel();
         let now = self.shared.clock.now();
         self.shared.metrics.enqueued();
-        if let Some((refusal, job)) = queue::send(&self.queue, Job { attested, reply, asked_at: now }) {
+        let job = Job { attested, reply, asked_at: now };
+        // Whoever has to make room, this one or another, hears it where it waits.
+        if let Some((refusal, job)) = self.queue.send(job.tenant(), job) {
             self.shared.metrics.dequeued(1);
-            self.shared.attempts.note(job.attempt(now, None, refusal.code()));
-            return Outcome::Refused(refusal);
+            job.refuse(&self.shared, refusal);
         }
         queue::answer(answer, self.patience).await.unwrap_or_else(Outcome::Refused)
     }

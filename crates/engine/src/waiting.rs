@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use domain::plan::Phase;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use store::OperationStatus;
 
 use crate::batch::Job;
-use crate::queue::{self, Message};
+use crate::fair_queue::FairQueue;
 use crate::shared::Shared;
 
 /// How often verdicts are looked for, and who has waited long enough.
@@ -95,12 +95,7 @@ impl Waiting {
 }
 
 /// Looks after who waits, until `stop` is closed.
-pub(crate) fn run(
-    shared: &Arc<Shared>,
-    requests: &SyncSender<Message<Job>>,
-    patience: Duration,
-    stop: &Receiver<()>,
-) {
+pub(crate) fn run(shared: &Arc<Shared>, requests: &FairQueue<Job>, patience: Duration, stop: &Receiver<()>) {
     let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
     let keeper = Keeper { shared, requests, longest_ms: patience_ms - MARGIN_MS.min(patience_ms / 4) };
     let mut round: u32 = 0;
@@ -118,7 +113,7 @@ pub(crate) fn run(
 
 struct Keeper<'a> {
     shared: &'a Arc<Shared>,
-    requests: &'a SyncSender<Message<Job>>,
+    requests: &'a FairQueue<Job>,
     longest_ms: u64,
 }
 
@@ -144,7 +139,7 @@ impl Keeper<'_> {
     /// The request joins the next batch, with the answer among its facts.
     fn decide_again(&self, job: Job) {
         self.shared.metrics.enqueued();
-        if let Some((refusal, job)) = queue::send(self.requests, job) {
+        if let Some((refusal, job)) = self.requests.send(job.tenant(), job) {
             self.shared.metrics.dequeued(1);
             job.refuse(self.shared, refusal);
         }

@@ -160,6 +160,7 @@ async fn open(
     let settings = engine::Settings {
         unproven,
         patience: config::seconds(config.provisioning.patience_s),
+        queue: config.provisioning.queue as usize,
         lease: config::seconds(config.operations.lease_s),
         ..engine::Settings::default()
     };

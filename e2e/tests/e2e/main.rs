@@ -2,6 +2,7 @@
 //! happen to a server. One binary, so that it links once.
 
 mod crash;
+mod fair;
 mod faults;
 mod keys;
 mod manual;

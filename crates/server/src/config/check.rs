@@ -229,6 +229,7 @@ fn problems(config: &Config) -> Vec<(&'static str, String)> {
     range("provisioning.unproven_burst", config.provisioning.unproven_burst, 1, 1_000_000);
     range("database.connections", config.database.connections, 4, 200);
     range("provisioning.patience_s", config.provisioning.patience_s, 1, 60);
+    range("provisioning.queue", config.provisioning.queue, 1, 1_000_000);
     range("operations.lease_s", config.operations.lease_s, 2, 600);
     range("stop.grace_s", config.stop.grace_s, 0, 3600);
     found.extend(name_problem(&config.name));

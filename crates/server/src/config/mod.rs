@@ -241,6 +241,8 @@ pub struct Provisioning {
     pub unproven_burst: u32,
     /// How long a device waits for its answer, in seconds.
     pub patience_s: u32,
+    /// Most requests that wait for their decision.
+    pub queue: u32,
 }
 
 /// Section `[operations]`.
