@@ -31,11 +31,19 @@ impl Joined {
     /// # Errors
     /// If one does not start.
     pub fn start(profile: &[&str]) -> Result<Joined> {
+        Joined::start_by(profile, Setup::start)
+    }
+
+    /// The same, with a server that `start` starts in its own way.
+    ///
+    /// # Errors
+    /// As [`Joined::start`].
+    pub fn start_by(profile: &[&str], start: impl FnOnce(&Setup) -> Result<Musterd>) -> Result<Joined> {
         let receiver = Receiver::start()?;
         let parts = [receiver.settings("connectors.erp"), receiver.settings("hooks.gate")];
         let config = parts.map(|part| part + "timeout_s = 1\n").concat() + SHORT;
         let setup = Setup::serve(&config)?;
-        let server = Some(setup.start()?);
+        let server = Some(start(&setup)?);
         let muster = setup.muster()?;
         let fixed =
             ["profile", "create", "pumps", "--provision-key", SEED_KEY, "--provision-secret", SEED_SECRET];

@@ -11,11 +11,17 @@ pub fn runs(variable: &str, usual: u64) -> u64 {
 
 /// The seed of a test, from `MUSTER_SEED` or drawn anew; printed, because a failure needs it.
 #[must_use]
-#[expect(clippy::print_stderr, reason = "the test's output is where its reader looks for the seed")]
 pub fn seed(test: &str) -> u64 {
-    let given = env::var("MUSTER_SEED").ok().and_then(|text| text.parse().ok());
+    seed_of("MUSTER_SEED", test)
+}
+
+/// The same, from a variable of the test's own.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "the test's output is where its reader looks for the seed")]
+pub fn seed_of(variable: &str, test: &str) -> u64 {
+    let given = env::var(variable).ok().and_then(|text| text.parse().ok());
     let seed = given.unwrap_or_else(|| RandomState::new().hash_one(test) >> 16);
-    eprintln!("{test}: MUSTER_SEED={seed}");
+    eprintln!("{test}: {variable}={seed}");
     seed
 }
 

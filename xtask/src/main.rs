@@ -25,7 +25,7 @@ Chores of this workspace: cargo xtask COMMAND
   bench [NAME] [--quick]   figures beside a calibration of the same run (cargo xtask bench --help)
   e2e [NAME]               the end-to-end tests, or those with NAME in their name
   crash [--all]            kills, power cuts and full disks: 20 runs of each, or 200
-  faults [--all]           the fault matrix of neighbour, wish and write: 24 seeded cases, or every one
+  faults [--all]           the fault matrix of neighbour, act and write: a kill for each pair, or at each write
   servers KILLS            two servers on one PostgreSQL, killed in turn so often, and the database with them
   sim [HISTORIES [FIRST]]  seeded histories of engine and store beside a model: 10,000, from seed 1
   sim --planted            plant three bugs in copies of the tree and let the simulation find them
@@ -56,8 +56,8 @@ fn chore(arguments: &[String]) -> Result<()> {
         ["e2e", names @ ..] => suite::e2e(names),
         ["crash"] => suite::repeated("crash", "MUSTER_CRASH_RUNS", 20),
         ["crash", "--all"] => suite::repeated("crash", "MUSTER_CRASH_RUNS", 200),
-        ["faults"] => suite::repeated("faults", "MUSTER_FAULT_CASES", 24),
-        ["faults", "--all"] => suite::repeated("faults", "MUSTER_FAULT_CASES", 0),
+        ["faults"] => suite::faults(""),
+        ["faults", "--all"] => suite::faults("all"),
         ["servers", kills] => suite::repeated("servers", "MUSTER_SERVER_KILLS", kills.parse()?),
         ["sim"] => sim::live(10_000, 1),
         ["sim", "--planted"] => sim::planted(),

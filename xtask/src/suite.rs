@@ -47,6 +47,14 @@ pub(crate) fn repeated(name: &str, variable: &str, times: u32) -> Result<()> {
     tests(&["--test", "e2e", "--", name, "--nocapture"]).env(variable, times.to_string()).run()
 }
 
+/// The fault matrix: `all`, one case, or a sample where nothing is said.
+pub(crate) fn faults(which: &str) -> Result<()> {
+    install()?;
+    programs()?;
+    let shown = ["--test", "e2e", "--", "faults::", "--nocapture"];
+    tests(&shown).env("MUSTER_FAULTS", which).run()
+}
+
 /// Writes the table of refusals that a test compares with the code.
 pub(crate) fn write_refusals() -> Result<()> {
     cargo(&["test", "--locked", "--package", "server", "--lib", "refusals"])

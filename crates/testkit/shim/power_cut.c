@@ -16,6 +16,10 @@
  * falls before or after that sync, seeded. While the copy is written the lock is held, so no
  * other thread returns from a sync that the copy does not contain.
  *
+ * A cut can also be ordered while the program runs: POWER_CUT_SHADOW/order holds `AT WHEN FILE`, and counting
+ * begins at the sync at which it is found. Whoever renames that file first decides: the layer, which carries it
+ * out, or the test, which withdraws it.
+ *
  * SQLite's shared memory file (`-shm`) is never kept. Other files must not be mapped for writing:
  * that, and anything else that the layer cannot stand for, is written to POWER_CUT_SHADOW/report;
  * a file whose bytes changed behind its back is found when the cut compares it.
@@ -59,6 +63,7 @@ static char root_path[PATH_MAX];
 /* The cut asked for, and the sync calls seen. */
 static const char *cut_file = "";
 static uint64_t cut_at, cut_seen;
+static enum { AS_SEEDED, BEFORE, AFTER } cut_when = AS_SEEDED;
 static int counts_fd = -1;
 static struct count {
     char path[PATH_MAX];
@@ -329,6 +334,26 @@ static bool ends_with(const char *text, const char *end) {
     return b <= a && strcmp(text + a - b, end) == 0;
 }
 
+/* Looks for a cut that was ordered while the program runs. */
+static void look_for_an_order(void) {
+    static char file[PATH_MAX];
+    int fd = syscall(SYS_openat, shadow, "order", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0) return;
+    char text[PATH_MAX + 64] = {0}, when = 0;
+    unsigned long long at = 0;
+    syscall(SYS_read, fd, text, sizeof text - 1);
+    syscall(SYS_close, fd);
+    if (sscanf(text, "%llu %c%*s %4095s", &at, &when, file) != 3) return report("not an order: %s", text);
+    cut_file = file;
+    cut_when = when == 'b' ? BEFORE : AFTER;
+    cut_at = at;
+}
+
+/* Whether a cut that is due falls: one that was ordered may have been withdrawn. */
+static bool falls(void) {
+    return cut_when == AS_SEEDED || syscall(SYS_renameat2, shadow, "order", shadow, "carried-out", 0) == 0;
+}
+
 /* Counts a sync call under the node's path from the root (a directory's ends with a slash).
  * True for the call at which the power fails. */
 static bool count_sync(const struct node *node, int fd) {
@@ -340,7 +365,8 @@ static bool count_sync(const struct node *node, int fd) {
     struct count *count = count_of(below);
     count->calls++;
     write_count(count - counts);
-    return cut_at > 0 && ends_with(below, cut_file) && ++cut_seen == cut_at;
+    if (cut_at == 0) look_for_an_order();
+    return cut_at > 0 && ends_with(below, cut_file) && ++cut_seen == cut_at && falls();
 }
 
 /* What a sync that begins now has to bring to the disk. */
@@ -430,8 +456,7 @@ int sync_descriptor(int fd, long number) {
     lock();
     bool last = count_sync(node, fd);
     unlock();
-    const char *side = getenv("POWER_CUT_SIDE");
-    bool before = side ? side[0] == 'b' : chance('c', 0) & 1;
+    bool before = cut_when == AS_SEEDED ? chance('c', 0) & 1 : cut_when == BEFORE;
     if (last && before) cut(true);
     pthread_mutex_lock(&node->sync_lock);
     int result = node->kind == A_FILE ? sync_file(node, fd, number) : sync_directory(node, fd, number);

@@ -58,6 +58,26 @@ fn below(seed: u64, question: u64, limit: u64) -> Option<u64> {
     (z ^ (z >> 31)).checked_rem(limit)
 }
 
+/// On which side of its sync call a cut falls that is ordered while the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What the call was to bring to the disk may be lost.
+    Before,
+    /// The call has returned, and nothing after it has happened.
+    After,
+}
+
+impl Side {
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Side::Before => "before",
+            Side::After => "after",
+        }
+    }
+}
+
 /// One run of a program above the layer. What the layer keeps is deleted on drop.
 #[derive(Debug)]
 pub struct PowerCut {
@@ -84,30 +104,38 @@ impl PowerCut {
     /// If `root` is no folder, or the layer cannot be built.
     pub fn command(&self, command: &mut Command, root: &Path, cut: &Cut) -> Result<()> {
         self.count_only(command, root)?;
-        command.env("POWER_CUT_SEED", self.seed.to_string());
         command.env("POWER_CUT_FILE", &cut.file).env("POWER_CUT_AT", cut.at.to_string());
         Ok(())
     }
 
-    /// As [`PowerCut::command`], with the side of the sync call said instead of seeded.
-    ///
-    /// # Errors
-    /// As [`PowerCut::command`].
-    pub fn command_at(&self, command: &mut Command, root: &Path, cut: &Cut, before: bool) -> Result<()> {
-        self.command(command, root, cut)?;
-        command.env("POWER_CUT_SIDE", if before { "before" } else { "after" });
-        Ok(())
-    }
-
-    /// As [`PowerCut::command`], without a cut: for counting the sync calls.
+    /// As [`PowerCut::command`], without a cut: for counting the sync calls, or for [`PowerCut::order`].
     ///
     /// # Errors
     /// As [`PowerCut::command`].
     pub fn count_only(&self, command: &mut Command, root: &Path) -> Result<()> {
         ensure!(root.is_dir(), "{} must be a folder before the program starts", root.display());
         command.env("LD_PRELOAD", shim::library()?);
+        command.env("POWER_CUT_SEED", self.seed.to_string());
         command.env("POWER_CUT_ROOT", root).env("POWER_CUT_SHADOW", self.shadow.path());
         Ok(())
+    }
+
+    /// Orders a cut while the program runs that [`PowerCut::count_only`] has put the layer below: its sync calls
+    /// are counted from now on. To be called once.
+    ///
+    /// # Errors
+    /// If the order cannot be written.
+    pub fn order(&self, cut: &Cut, side: Side) -> Result<()> {
+        let draft = self.shadow.path().join("order.new");
+        fs::write(&draft, format!("{} {} {}\n", cut.at, side.word(), cut.file))?;
+        Ok(fs::rename(draft, self.shadow.path().join("order"))?)
+    }
+
+    /// Takes an order back. `false` where it is being carried out, or was: the program's end is certain then.
+    #[must_use]
+    pub fn withdraw(&self) -> bool {
+        let folder = self.shadow.path();
+        fs::rename(folder.join("order"), folder.join("withdrawn")).is_ok()
     }
 
     /// The sync calls so far; also readable while the program runs.

@@ -44,6 +44,8 @@ pub enum How {
     Down,
     /// It waits so many milliseconds before its answer, which is right.
     Slow(u64),
+    /// It does the work only after so many milliseconds, when nobody may wait for it any more.
+    Late(u64),
     /// It answers this status, with `Retry-After` in seconds where it is given.
     Status(u16, Option<u64>),
     /// It answers 200 and what is no JSON.

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::power_cut::{Cut, PowerCut, SyncCounts};
+use testkit::power_cut::{Cut, PowerCut, Side, SyncCounts};
 use testkit::process::Process;
 
 const SECTOR: usize = 512;
@@ -108,6 +108,26 @@ fn what_was_synced_is_there_and_what_was_not_may_be_torn() {
 fn the_same_seed_keeps_the_same_bytes() {
     let log = |seed| bytes(&cut("append", seed, "log", 6), "log");
     assert_eq!(log(7), log(7));
+}
+
+#[test]
+fn a_cut_that_is_ordered_falls_on_its_side_of_the_sync() {
+    let length = |side| {
+        let root = root_folder();
+        let layer = PowerCut::new(3).unwrap();
+        layer.order(&Cut { file: "log".to_owned(), at: 6 }, side).unwrap();
+        let mut command = program_in(root.path(), "append");
+        layer.count_only(&mut command, root.path()).unwrap();
+        let status = Process::start(&mut command).unwrap().wait(Duration::from_secs(60)).unwrap();
+        assert_eq!(status.signal(), Some(9));
+        assert_eq!(layer.what_happened().unwrap(), format!("{} sync call 6 of log", side.word()));
+        let kept = tempfile::tempdir().unwrap();
+        layer.recovered(&kept.path().join("root")).unwrap();
+        bytes(&kept, "log").unwrap().len()
+    };
+    // The order is found at the first sync that is counted, which is the folder's.
+    assert!((5 * 1280..6 * 1280).contains(&length(Side::Before)));
+    assert_eq!(length(Side::After), 6 * 1280);
 }
 
 /// Eight sectors overwritten without a sync, then another file's sync.

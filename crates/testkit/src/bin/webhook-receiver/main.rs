@@ -202,6 +202,11 @@ impl Receiver {
                 let (status, body) = right.context("it has worked")?;
                 return Ok(reply(connection, status, &body));
             }
+            How::Late(ms) => {
+                thread::sleep(Duration::from_millis(*ms));
+                let (status, body) = self.work(request)?;
+                return Ok(reply(connection, status, &body));
+            }
             How::Status(code, wait) => connection.answer(*code, *wait, b"{\"error\": \"misbehaving\"}"),
             How::Garbage => connection.answer(200, None, b"<html>It works!</html>"),
             How::Huge => connection.answer(200, None, &vec![b' '; 1 << 20]),
