@@ -168,6 +168,15 @@ impl Change<'_> {
         begin(self.sql, new, now)
     }
 
+    /// All steps of a device, as [`View::steps_of`]; none of them is claimed or finished before this transaction
+    /// ends. What leaves by them would else miss an attempt that begins meanwhile.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn steps_of(&self, device: DeviceKey) -> Result<Vec<StepRow>, StoreError> {
+        steps_held(self.sql, device)
+    }
+
     /// Lets a failed step be tried again. `false` where it has not failed.
     ///
     /// # Errors
@@ -219,6 +228,13 @@ pub(crate) fn steps(sql: Sql<'_>, id: OperationId) -> Result<Vec<StepRow>, Store
 
 pub(crate) fn steps_of(sql: Sql<'_>, device: DeviceKey) -> Result<Vec<StepRow>, StoreError> {
     let text = format!("SELECT {STEP_COLUMNS} FROM steps WHERE device = ? ORDER BY operation, step");
+    sql.query(&text, params![device], read_step)
+}
+
+/// The same, for whoever decides by them: they stay as they are read until the transaction ends.
+fn steps_held(sql: Sql<'_>, device: DeviceKey) -> Result<Vec<StepRow>, StoreError> {
+    let held = sql.for_update();
+    let text = format!("SELECT {STEP_COLUMNS} FROM steps WHERE device = ? ORDER BY operation, step{held}");
     sql.query(&text, params![device], read_step)
 }
 

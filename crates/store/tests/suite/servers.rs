@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::{DeviceKey, Provision, Secret};
+use domain::plan::{Action, OperationKind, StepState};
+use domain::{DeviceKey, DeviceState, Provision, Secret};
 use serde_json::json;
 use store::journal::{Fault, JournalQuery, NewEntry, Position, What, Wrong};
 use store::{
-    Advance, Backend, Change, Changes, Claim, Entry, LocalKek, Lost, Options, SecretLimits, Store, StoreError,
+    Advance, Backend, Change, Changes, Claim, Entry, LocalKek, Lost, NewOperation, Options, SecretLimits,
+    Store, StoreError,
 };
 use testkit::postgres::Postgres;
 use zeroize::Zeroizing;
@@ -72,6 +74,54 @@ fn servers_that_start_first_at_once_agree_on_everything() {
     assert_eq!(stores[0].read(|view| view.tenants()).unwrap().len(), 1);
     let profile = make_profile(&stores[1], HOME, "pumps", &SecretLimits::default());
     assert_eq!(stores[3].profile_by_provision_key("pumps-key").unwrap().unwrap().id, profile.id);
+}
+
+#[test]
+fn who_leaves_while_another_server_begins_a_step_is_retired_there() {
+    let (house, other) = two(&SecretLimits::default());
+    let devices: Vec<Provision> = (0..150).map(|number| joining(&house, &format!("pump-{number}"))).collect();
+    assert!(record(&house.store, &devices).iter().all(Result::is_ok));
+    let left = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let claim = Claim { limit: 2, lease_ms: 600_000 };
+            while !left.load(Ordering::Relaxed) {
+                other.advance(&Advance { finished: &[], claim }, NOW).unwrap();
+            }
+        });
+        for device in &devices {
+            house.store.write(|change: &mut Change<'_>| leave(change, device)).unwrap();
+        }
+        left.store(true, Ordering::Relaxed);
+    });
+    for device in &devices {
+        let steps = house.store.read(|view| view.steps_of(device.device.key)).unwrap();
+        let begun = |action| steps.iter().any(|it| it.record.action == action && it.record.attempts > 0);
+        let retired = steps.iter().any(|it| it.record.action == Action::Retire);
+        assert!(retired || !begun(Action::Ensure), "an attempt that nobody undoes: {steps:?}");
+        let lost = |it: &&store::StepRow| it.record.state == StepState::Absorbed && it.record.attempts > 0;
+        assert_eq!(steps.iter().find(lost), None, "a lease that nobody waits for");
+    }
+}
+
+/// A device leaves by what was begun for it.
+fn leave(change: &mut Change<'_>, device: &Provision) -> Result<(), StoreError> {
+    let row = change.device_named(HOME, &device.device.name)?;
+    let mut leaving = row.map_or_else(|| device.device.clone(), |row| row.record);
+    leaving.state = DeviceState::Decommissioning;
+    leaving.version.0 += 1;
+    assert!(change.update_device(&leaving)?);
+    let known: Vec<_> = change.steps_of(leaving.key)?.into_iter().map(|step| step.record).collect();
+    let plan = domain::plan::leaving(&known);
+    let leave = NewOperation {
+        tenant: HOME,
+        device: leaving.key,
+        kind: OperationKind::Leave,
+        deed: "",
+        plan: &plan,
+        grace_until: None,
+    };
+    change.begin_operation(&leave, NOW).map(drop)
 }
 
 #[test]

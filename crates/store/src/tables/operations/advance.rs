@@ -246,8 +246,9 @@ fn failed(
     Ok(())
 }
 
-/// A result under a lease that was lost: the receipt is refused, and what was made is undone where the device
-/// has left meanwhile. Else the standing step, under the same key or a later one, has made the same or more.
+/// A result under a lease that was lost: the receipt is refused, and what was made, or may have been made where no
+/// answer came, is undone where the device has left meanwhile. Else the standing step, under the same key or a
+/// later one, has made the same or more.
 fn refuse(
     sql: Sql<'_>,
     pen: &mut Pen<'_>,
@@ -255,16 +256,18 @@ fn refuse(
     finished: &Finished,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let StepResult::Done(receipt) = &finished.result else { return Ok(()) };
     let mut record = met.record.clone();
-    record.receipt.clone_from(receipt);
-    journal_step(pen, met.tenant, met.device, &record, "refused", Some("lease-lost"), now)?;
+    record.receipt = None;
+    if let StepResult::Done(receipt) = &finished.result {
+        record.receipt.clone_from(receipt);
+        journal_step(pen, met.tenant, met.device, &record, "refused", Some("lease-lost"), now)?;
+    }
     if record.action != Action::Ensure {
         return Ok(());
     }
     match newest(sql, met.device, &record.connector)? {
         Some(newest) if newest.action == Action::Retire && newest.key > record.key => {
-            retire_stray(sql, &newest, receipt.as_ref(), now)
+            retire_stray(sql, &newest, record.receipt.as_ref(), now)
         }
         _ => Ok(()),
     }

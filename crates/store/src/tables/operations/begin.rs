@@ -56,7 +56,7 @@ fn drawn(steps: &[PlannedStep]) -> (Phase, Vec<Progress>) {
 /// unless the new plan speaks of that neighbour. A running step is absorbed once its result is there, or its
 /// lease is over.
 fn absorb(sql: Sql<'_>, new: &NewOperation<'_>, now: Timestamp) -> Result<(), StoreError> {
-    for step in super::steps_of(sql, new.device)? {
+    for step in super::steps_held(sql, new.device)? {
         let record = &step.record;
         let spoken_of = new.plan.iter().any(|planned| planned.connector == record.connector);
         if record.state.is_over() || (record.action == Action::Retire && !spoken_of) {
