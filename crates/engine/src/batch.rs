@@ -67,16 +67,18 @@ impl Batcher {
 
     /// Works until it is told to stop, then finishes what waits.
     pub(crate) fn run(mut self, inbox: &FairQueue<Job>) {
-        let mut waiting = Vec::with_capacity(MOST_IN_BATCH);
-        let mut stopping = false;
         loop {
-            let carried = waiting.len();
-            stopping |= inbox.fill(&mut waiting, MOST_IN_BATCH);
-            self.shared.metrics.dequeued(waiting.len() - carried);
-            if waiting.is_empty() && stopping {
+            let waiting = inbox.take(MOST_IN_BATCH);
+            if waiting.is_empty() {
                 return;
             }
-            waiting = self.batch_or_refuse(waiting);
+            self.shared.metrics.dequeued(waiting.len());
+            let again = self.batch_or_refuse(waiting);
+            self.shared.metrics.enqueued(again.len());
+            // The last first, so that each tenant's own keep their order. This thread takes, so none is returned.
+            for job in again.into_iter().rev() {
+                let _ = inbox.give_back(job.tenant(), job);
+            }
         }
     }
 

@@ -22,12 +22,20 @@ struct Lines<T> {
     turns: VecDeque<TenantId>,
     count: usize,
     stopping: bool,
+    /// Whoever takes has been told that nothing will come any more.
+    ended: bool,
 }
 
 impl<T> FairQueue<T> {
     /// A queue for so many requests of all tenants together.
     pub(crate) fn new(most: usize) -> FairQueue<T> {
-        let lines = Lines { waiting: HashMap::new(), turns: VecDeque::new(), count: 0, stopping: false };
+        let lines = Lines {
+            waiting: HashMap::new(),
+            turns: VecDeque::new(),
+            count: 0,
+            stopping: false,
+            ended: false,
+        };
         FairQueue { lines: Mutex::new(lines), filled: Condvar::new(), most: most.max(1) }
     }
 
@@ -45,24 +53,35 @@ impl<T> FairQueue<T> {
             };
             displaced = lines.give_up(victim);
         }
-        lines.push(tenant, work);
+        lines.line(tenant).push_back(work);
         drop(lines);
         self.filled.notify_one();
         displaced.map(|work| (Refusal::QueueFull, work))
     }
 
-    /// Takes what waits, up to `most`, one of each tenant in turn; sleeps only while there is nothing to do.
-    /// Returns whether it is to stop once nothing waits.
-    pub(crate) fn fill(&self, taken: &mut Vec<T>, most: usize) -> bool {
+    /// Puts work that was let in before at the head of its tenant's line, whatever the queue holds. Returns it where
+    /// nobody takes anything any more.
+    pub(crate) fn give_back(&self, tenant: TenantId, work: T) -> Option<T> {
         let mut lines = self.lines.lock();
-        while taken.is_empty() && lines.count == 0 && !lines.stopping {
+        if lines.ended {
+            return Some(work);
+        }
+        lines.line(tenant).push_front(work);
+        drop(lines);
+        self.filled.notify_one();
+        None
+    }
+
+    /// Takes what waits, up to `most`, one of each tenant in turn; sleeps only while there is nothing to do.
+    /// Nothing is taken only after a stop, and then nothing will be.
+    pub(crate) fn take(&self, most: usize) -> Vec<T> {
+        let mut lines = self.lines.lock();
+        while lines.count == 0 && !lines.stopping {
             self.filled.wait(&mut lines);
         }
-        while taken.len() < most {
-            let Some(work) = lines.next() else { break };
-            taken.push(work);
-        }
-        lines.stopping
+        lines.ended = lines.count == 0;
+        let next = std::iter::from_fn(|| lines.next());
+        next.take(most).collect()
     }
 
     /// Takes no more; what waits is still to be finished.
@@ -73,13 +92,14 @@ impl<T> FairQueue<T> {
 }
 
 impl<T> Lines<T> {
-    fn push(&mut self, tenant: TenantId, work: T) {
+    /// The line in which one more of this tenant is about to stand.
+    fn line(&mut self, tenant: TenantId) -> &mut VecDeque<T> {
+        self.count += 1;
         let line = self.waiting.entry(tenant).or_default();
         if line.is_empty() {
             self.turns.push_back(tenant);
         }
-        line.push_back(work);
-        self.count += 1;
+        line
     }
 
     fn next(&mut self) -> Option<T> {
@@ -121,12 +141,6 @@ mod tests {
     const ONE: TenantId = TenantId(1);
     const TWO: TenantId = TenantId(2);
 
-    fn take(queue: &FairQueue<(TenantId, u32)>, most: usize) -> Vec<(TenantId, u32)> {
-        let mut taken = Vec::new();
-        queue.fill(&mut taken, most);
-        taken
-    }
-
     #[test]
     fn batches_take_one_of_each_tenant_in_turn_and_each_in_its_order() {
         let queue = FairQueue::new(10);
@@ -134,8 +148,22 @@ mod tests {
             assert!(queue.send(ONE, (ONE, number)).is_none());
         }
         assert!(queue.send(TWO, (TWO, 0)).is_none());
-        assert_eq!(take(&queue, 3), [(ONE, 0), (TWO, 0), (ONE, 1)]);
-        assert_eq!(take(&queue, 9), [(ONE, 2), (ONE, 3)]);
+        assert_eq!(queue.take(3), [(ONE, 0), (TWO, 0), (ONE, 1)]);
+        assert_eq!(queue.take(9), [(ONE, 2), (ONE, 3)]);
+    }
+
+    #[test]
+    fn what_is_given_back_is_the_next_of_its_tenant_in_a_full_queue_too_and_takes_nobodys_turn() {
+        let queue = FairQueue::<(TenantId, i32)>::new(3);
+        for number in [1, 2] {
+            assert!(queue.send(ONE, (ONE, number)).is_none());
+        }
+        assert!(queue.send(TWO, (TWO, 0)).is_none());
+        for number in [0, -1] {
+            assert_eq!(queue.give_back(ONE, (ONE, number)), None);
+        }
+        assert_eq!(queue.take(3), [(ONE, -1), (TWO, 0), (ONE, 0)]);
+        assert_eq!(queue.take(9), [(ONE, 1), (ONE, 2)]);
     }
 
     #[test]
@@ -148,7 +176,7 @@ mod tests {
         assert_eq!(queue.send(TWO, (TWO, 0)), Some((Refusal::QueueFull, (ONE, 3))));
         assert_eq!(queue.send(TWO, (TWO, 1)), Some((Refusal::QueueFull, (ONE, 2))));
         assert_eq!(queue.send(TWO, (TWO, 2)), Some((Refusal::QueueFull, (TWO, 2))));
-        assert_eq!(take(&queue, 9), [(ONE, 0), (TWO, 0), (ONE, 1), (TWO, 1)]);
+        assert_eq!(queue.take(9), [(ONE, 0), (TWO, 0), (ONE, 1), (TWO, 1)]);
     }
 
     #[test]
@@ -163,7 +191,7 @@ mod tests {
                 asked += 1;
                 lost += u32::from(queue.send(TWO, (TWO, number)).is_some_and(|(_, work)| work.0 == TWO));
             }
-            served += take(&queue, 8).iter().filter(|(tenant, _)| *tenant == TWO).count();
+            served += queue.take(8).iter().filter(|(tenant, _)| *tenant == TWO).count();
             assert!(round < 10 || served > 0);
         }
         assert_eq!((lost, served), (0, asked), "nothing of the quiet tenant is refused or left behind");
@@ -175,9 +203,9 @@ mod tests {
         assert!(queue.send(ONE, (ONE, 0)).is_none());
         queue.stop();
         assert_eq!(queue.send(ONE, (ONE, 1)), Some((Refusal::ShuttingDown, (ONE, 1))));
-        let mut taken = Vec::new();
-        assert!(queue.fill(&mut taken, 9));
-        assert_eq!(taken, [(ONE, 0)]);
-        assert!(queue.fill(&mut Vec::new(), 9), "and nobody sleeps");
+        assert_eq!(queue.give_back(ONE, (ONE, 2)), None, "what is under way comes to its end");
+        assert_eq!(queue.take(9), [(ONE, 2), (ONE, 0)]);
+        assert_eq!(queue.take(9), [], "and nobody sleeps");
+        assert_eq!(queue.give_back(ONE, (ONE, 3)), Some((ONE, 3)));
     }
 }

@@ -58,9 +58,10 @@ impl Metrics {
         self.batch.record(requests as f64);
     }
 
-    /// A request waits in the queue.
-    pub(crate) fn enqueued(&self) {
-        self.depth.increment(1.0);
+    /// So many requests wait in the queue.
+    #[expect(clippy::cast_precision_loss, reason = "the queue holds a few thousand requests")]
+    pub(crate) fn enqueued(&self, requests: usize) {
+        self.depth.increment(requests as f64);
     }
 
     /// So many requests wait no more.

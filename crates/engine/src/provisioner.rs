@@ -109,7 +109,7 @@ impl Provisioner {
     async fn recorded(&self, attested: Attested) -> Outcome {
         let (reply, answer) = oneshot::channel();
         let now = self.shared.clock.now();
-        self.shared.metrics.enqueued();
+        self.shared.metrics.enqueued(1);
         let job = Job { attested, reply, asked_at: now };
         // Whoever has to make room, this one or another, hears it where it waits.
         if let Some((refusal, job)) = self.queue.send(job.tenant(), job) {

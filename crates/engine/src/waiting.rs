@@ -136,12 +136,13 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    /// The request joins the next batch, with the answer among its facts.
+    /// The request joins the next batch, with the answer among its facts. It was let in before its question, so a
+    /// full queue takes it back.
     fn decide_again(&self, job: Job) {
-        self.shared.metrics.enqueued();
-        if let Some((refusal, job)) = self.requests.send(job.tenant(), job) {
+        self.shared.metrics.enqueued(1);
+        if let Some(job) = self.requests.give_back(job.tenant(), job) {
             self.shared.metrics.dequeued(1);
-            job.refuse(self.shared, refusal);
+            job.refuse(self.shared, Refusal::ShuttingDown);
         }
     }
 
