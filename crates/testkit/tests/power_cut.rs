@@ -1,12 +1,11 @@
 //! What the power-cut layer keeps and what it drops, seen from a program that only writes files.
 //!
-//! The program is this test binary itself, started again for one scenario.
+//! The program is `power-cut-scenario`, which plays what each test names.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -18,27 +17,6 @@ use testkit::process::Process;
 
 const SECTOR: usize = 512;
 const SEEDS: u64 = 40;
-
-/// What the program does, by name. Each runs in the root folder.
-const SCENARIOS: [(&str, fn()); 10] = [
-    ("append", append),
-    ("overwrite", overwrite),
-    ("new-names", new_names),
-    ("rename", rename),
-    ("remove", remove),
-    ("truncate", truncate),
-    ("shared-memory", shared_memory),
-    ("descriptors", descriptors),
-    ("threads", threads),
-    ("past-the-layer", past_the_layer),
-];
-
-#[test]
-#[ignore = "the program under the layer, started by the other tests"]
-fn program() {
-    let Ok(name) = std::env::var("POWER_CUT_SCENARIO") else { return };
-    SCENARIOS.iter().find(|(known, _)| *known == name).unwrap().1();
-}
 
 /// Runs a scenario on a folder that already holds `old` (8 sectors of `o`) until the power fails.
 fn cut(scenario: &str, seed: u64, file: &str, at: u64) -> TempDir {
@@ -65,27 +43,13 @@ fn root_folder() -> TempDir {
 }
 
 fn program_in(root: &Path, scenario: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "program"]).current_dir(root).env("POWER_CUT_SCENARIO", scenario);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_power-cut-scenario"));
+    command.arg(scenario).current_dir(root);
     command
 }
 
 fn bytes(kept: &TempDir, name: &str) -> Option<Vec<u8>> {
     fs::read(kept.path().join("root").join(name)).ok()
-}
-
-fn sync_folder(path: &str) {
-    File::open(path).unwrap().sync_all().unwrap();
-}
-
-/// Ten records of two and a half sectors, each synced; the folder first.
-fn append() {
-    let mut log = OpenOptions::new().append(true).create(true).open("log").unwrap();
-    sync_folder(".");
-    for record in 0..10 {
-        log.write_all(&[b'0' + record; 1280]).unwrap();
-        log.sync_data().unwrap();
-    }
 }
 
 #[test]
@@ -130,15 +94,6 @@ fn a_cut_that_is_ordered_falls_on_its_side_of_the_sync() {
     assert_eq!(length(Side::After), 6 * 1280);
 }
 
-/// Eight sectors overwritten without a sync, then another file's sync.
-fn overwrite() {
-    let file = OpenOptions::new().write(true).open("old").unwrap();
-    for sector in 0..8 {
-        file.write_all_at(&[b'n'; SECTOR], sector * SECTOR as u64).unwrap();
-    }
-    File::create("other").unwrap().sync_all().unwrap();
-}
-
 #[test]
 fn unsynced_sectors_are_kept_or_dropped_whole_and_each_by_itself() {
     let mut kept = Vec::new();
@@ -152,23 +107,6 @@ fn unsynced_sectors_are_kept_or_dropped_whole_and_each_by_itself() {
         kept.push(sectors.iter().filter(new).count());
     }
     assert!(kept.contains(&0) && kept.contains(&8) && kept.iter().any(|n| (1..8).contains(n)), "{kept:?}");
-}
-
-/// A file and a folder with a file, all synced but not their names; then `here`, with its name.
-fn new_names() {
-    fs::create_dir("folder").unwrap();
-    for name in ["nameless", "folder/below", "here"] {
-        let mut file = File::create(name).unwrap();
-        file.write_all(b"synced").unwrap();
-        file.sync_all().unwrap();
-        if name == "folder/below" {
-            File::create("mark").unwrap().sync_all().unwrap();
-        }
-    }
-    fs::set_permissions("here", fs::Permissions::from_mode(0o600)).unwrap();
-    sync_folder("folder");
-    sync_folder(".");
-    File::create("end").unwrap().sync_all().unwrap();
 }
 
 #[test]
@@ -187,17 +125,6 @@ fn a_new_name_is_there_only_after_the_sync_of_its_folder() {
     assert_eq!(mode & 0o7777, 0o600);
 }
 
-/// A synced file takes the name of another.
-fn rename() {
-    let mut file = File::create("draft").unwrap();
-    file.write_all(b"new").unwrap();
-    file.sync_all().unwrap();
-    fs::rename("draft", "old").unwrap();
-    File::create("mark").unwrap().sync_all().unwrap();
-    sync_folder(".");
-    File::create("end").unwrap().sync_all().unwrap();
-}
-
 #[test]
 fn a_rename_leaves_the_old_file_until_the_sync_of_the_folder() {
     for seed in 0..SEEDS {
@@ -210,20 +137,6 @@ fn a_rename_leaves_the_old_file_until_the_sync_of_the_folder() {
     assert_eq!(bytes(&late, "draft"), None);
 }
 
-/// A file is removed while it is open, and made anew under its name.
-fn remove() {
-    let mut held = OpenOptions::new().append(true).open("old").unwrap();
-    fs::remove_file("old").unwrap();
-    held.write_all(b"late").unwrap();
-    held.sync_all().unwrap();
-    File::create("mark").unwrap().sync_all().unwrap();
-    fs::write("old", "second").unwrap();
-    File::open("old").unwrap().sync_all().unwrap();
-    sync_folder(".");
-    drop(held);
-    File::create("end").unwrap().sync_all().unwrap();
-}
-
 #[test]
 fn a_removal_that_was_not_synced_may_or_may_not_have_happened() {
     let mut kept = Vec::new();
@@ -234,16 +147,6 @@ fn a_removal_that_was_not_synced_may_or_may_not_have_happened() {
     }
     assert!(kept.contains(&true) && kept.contains(&false));
     assert_eq!(bytes(&cut("remove", 1, "end", 1), "old").unwrap(), b"second");
-}
-
-/// Cut to two sectors, grown again by one, not synced.
-fn truncate() {
-    let file = OpenOptions::new().write(true).open("old").unwrap();
-    file.set_len(2 * SECTOR as u64).unwrap();
-    file.write_all_at(&[b'n'; SECTOR], 2 * SECTOR as u64).unwrap();
-    File::create("mark").unwrap().sync_all().unwrap();
-    file.sync_all().unwrap();
-    File::create("end").unwrap().sync_all().unwrap();
 }
 
 #[test]
@@ -264,33 +167,9 @@ fn a_length_that_was_not_synced_may_be_the_old_one_with_the_old_bytes() {
     assert_eq!(late, [[b'o'; SECTOR], [b'o'; SECTOR], [b'n'; SECTOR]].concat());
 }
 
-/// A shared-memory file, with everything synced that can be.
-fn shared_memory() {
-    let mut file = File::create("main.db-shm").unwrap();
-    file.write_all(b"index").unwrap();
-    file.sync_all().unwrap();
-    sync_folder(".");
-    File::create("end").unwrap().sync_all().unwrap();
-}
-
 #[test]
 fn the_shared_memory_file_is_never_kept() {
     assert_eq!(bytes(&cut("shared-memory", 1, "end", 1), "main.db-shm"), None);
-}
-
-/// Writes through a duplicate, a cursor, and a file emptied on opening; syncs through another.
-fn descriptors() {
-    let mut file = OpenOptions::new().write(true).truncate(true).open("old").unwrap();
-    let mut copy = file.try_clone().unwrap();
-    file.seek(SeekFrom::Start(700)).unwrap();
-    copy.write_all(&[b'a'; 700]).unwrap();
-    drop(file);
-    fs::copy("old", "twin").unwrap();
-    copy.write_all(b"z").unwrap();
-    File::open("old").unwrap().sync_all().unwrap();
-    File::open("twin").unwrap().sync_all().unwrap();
-    sync_folder(".");
-    File::create("end").unwrap().sync_all().unwrap();
 }
 
 #[test]
@@ -299,29 +178,6 @@ fn a_sync_covers_what_was_written_through_every_descriptor() {
     let twin = [vec![0; 700], vec![b'a'; 700]].concat();
     assert_eq!(bytes(&kept, "twin").unwrap(), twin);
     assert_eq!(bytes(&kept, "old").unwrap(), [twin, b"z".to_vec()].concat());
-}
-
-/// Four threads, each with a file of its own: a record, its sync, and only then the word of it.
-fn threads() {
-    for thread in 0..4 {
-        File::create(format!("log-{thread}")).unwrap();
-    }
-    sync_folder(".");
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            scope.spawn(move || acknowledge_records(thread));
-        }
-    });
-}
-
-fn acknowledge_records(thread: usize) {
-    let mut log = OpenOptions::new().append(true).open(format!("log-{thread}")).unwrap();
-    for record in 1..=500_u16 {
-        log.write_all(&[record.to_le_bytes(); 150].concat()).unwrap();
-        log.sync_data().unwrap();
-        // One write, past the output capture of the test harness: whole lines only.
-        std::io::stderr().write_all(format!("acknowledged {thread} {record}\n").as_bytes()).unwrap();
-    }
 }
 
 #[test]
@@ -349,14 +205,6 @@ fn nothing_that_a_thread_was_told_is_synced_is_lost() {
 fn parse_acknowledged(line: &str) -> Option<(usize, u16)> {
     let (thread, record) = line.split_once("acknowledged ")?.1.split_once(' ')?;
     Some((thread.parse().ok()?, record.parse().ok()?))
-}
-
-/// Another program writes to the folder: the layer below this one cannot see that.
-fn past_the_layer() {
-    assert!(
-        Command::new("sh").args(["-c", "printf past | dd of=old conv=notrunc"]).status().unwrap().success()
-    );
-    File::create("end").unwrap().sync_all().unwrap();
 }
 
 #[test]

@@ -16,14 +16,12 @@ pub(super) fn length(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
+/// What is not done yet, is still looked for, or is never run; in pieces, so that this file is not found.
+const LEFT_OVERS: &[&str] =
+    &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("db", "g!("), concat!("#[", "ignore")];
+
 pub(super) fn left_overs(tree: &Tree) -> Vec<String> {
-    let words = ["todo!", "unimplemented!", "dbg!"].map(|word| format!("{word}("));
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let in_code = tree.rust("").filter(|file| !file.path.starts_with("xtask")).flat_map(|file| {
-        let ignored = file.text.lines().any(|line| line.trim() == "#[ignore]");
-        let ignored = ignored.then(|| format!("{}: ignored without a reason", file.path.display()));
-        file.lines_with(&words).chain(ignored).collect::<Vec<_>>()
-    });
+    let in_code = tree.rust("").flat_map(|file| file.lines_with(LEFT_OVERS).collect::<Vec<_>>());
     in_code.chain(tree.file("Cargo.lock").is_none().then(|| "Cargo.lock is missing".into())).collect()
 }
 
@@ -70,10 +68,10 @@ mod tests {
 
     #[test]
     fn what_was_left_over_is_told() {
-        for left in [concat!("    to", "do!()"), "#[ignore]", concat!("db", "g!(x);")] {
+        for left in [concat!("    to", "do!()"), concat!("#[", "ignore]"), concat!("db", "g!(x);")] {
             assert_eq!(left_overs(&file("crates/a/src/b.rs", left)).len(), 1, "{left}");
         }
-        assert_eq!(left_overs(&file("crates/a/src/b.rs", r#"#[ignore = "needs root"]"#)), [""; 0]);
+        assert_eq!(left_overs(&file("crates/a/src/b.rs", "fn ignored() {}")), [""; 0]);
         assert_eq!(left_overs(&Tree { files: Vec::new() }), ["Cargo.lock is missing"]);
     }
 
