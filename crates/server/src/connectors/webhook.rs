@@ -48,7 +48,7 @@ impl Webhook {
     async fn ensured(&self, device: &DeviceView, key: &StepKey) -> Result<Ensured, Fault> {
         let body = Told::of(ENSURE, key, device, None);
         let reply = self.calls.deliver(delivery(ENSURE, key, &body, &[])).await?;
-        let receipt = receipt(&reply, device).map_err(|what| self.misunderstood(&what))?;
+        let receipt = receipt(&reply, device).map_err(|what| self.calls.misunderstood(&what, EXPECTED))?;
         Ok(Ensured { receipt })
     }
 
@@ -63,18 +63,7 @@ impl Webhook {
     }
 
     async fn checked(&self) -> Result<(), Fault> {
-        let body = Check { event: CHECK, connector: &self.name };
-        self.calls.deliver(Delivery { event: CHECK, key: None, body: &body, also: &[] }).await.map(drop)
-    }
-
-    fn misunderstood(&self, what: &str) -> Fault {
-        let origin = self.calls.origin();
-        Fault::permanent(
-            "answer-invalid",
-            format!(
-                "{origin} answered {what}; it may answer nothing, or an object such as {{\"external_id\": \"…\"}}"
-            ),
-        )
+        self.calls.check(CHECK, &Check { event: CHECK, connector: &self.name }).await
     }
 }
 
@@ -186,6 +175,8 @@ impl<'a> ToldReceipt<'a> {
 }
 
 // === What is answered ===
+
+const EXPECTED: &str = r#"may answer nothing, or an object such as {"external_id": "…"}"#;
 
 /// What we read of an answer; the rest of it is kept unread.
 #[derive(Deserialize)]

@@ -45,22 +45,11 @@ impl Webhook {
         let body = Question::of(asked, key);
         let delivery = Delivery { event: QUESTION, key: Some(key), body: &body, also: &[] };
         let reply = self.calls.deliver(delivery).await?;
-        answer(&reply.body).map_err(|what| self.misunderstood(&what))
+        answer(&reply.body).map_err(|what| self.calls.misunderstood(&what, EXPECTED))
     }
 
     async fn checked(&self) -> Result<(), Fault> {
-        let body = Check { event: CHECK, hook: &self.name };
-        self.calls.deliver(Delivery { event: CHECK, key: None, body: &body, also: &[] }).await.map(drop)
-    }
-
-    fn misunderstood(&self, what: &str) -> Fault {
-        let origin = self.calls.origin();
-        Fault::permanent(
-            "answer-invalid",
-            format!(
-                "{origin} answered {what}; it has to answer {{\"allow\": true}} or {{\"allow\": false, \"reason\": \"…\"}}"
-            ),
-        )
+        self.calls.check(CHECK, &Check { event: CHECK, hook: &self.name }).await
     }
 }
 
@@ -117,6 +106,8 @@ impl<'a> Question<'a> {
         }
     }
 }
+
+const EXPECTED: &str = r#"has to answer {"allow": true} or {"allow": false, "reason": "…"}"#;
 
 /// What we read of an answer.
 #[derive(Deserialize)]

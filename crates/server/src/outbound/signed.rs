@@ -131,6 +131,20 @@ impl SignedCalls {
         self.outbound.post(headers, body, delivery.also).await
     }
 
+    /// Asks whether a call would be taken: an event without a step.
+    ///
+    /// # Errors
+    /// As [`Outbound::post`].
+    pub async fn check<B: Serialize>(&self, event: &'static str, body: &B) -> Result<(), Fault> {
+        self.deliver(Delivery { event, key: None, body, also: &[] }).await.map(drop)
+    }
+
+    /// The fault of an answer that came whole and means nothing: what it is, and what was to come.
+    pub fn misunderstood(&self, answered: &str, expected: &str) -> Fault {
+        let origin = self.origin();
+        Fault::permanent("answer-invalid", format!("{origin} answered {answered}; it {expected}"))
+    }
+
     fn headers<B>(&self, delivery: &Delivery<'_, B>, body: &[u8]) -> Option<HeaderMap> {
         let mut headers = HeaderMap::with_capacity(5);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

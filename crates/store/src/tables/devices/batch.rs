@@ -84,22 +84,13 @@ pub(crate) fn insert(sql: Sql<'_>, records: &[&DeviceRecord]) -> Result<HashSet<
     let mut sorted = records.to_vec();
     sorted.sort_by(|one, other| (one.tenant, &one.name).cmp(&(other.tenant, &other.name)));
     let columns = Columns::of(&sorted)?;
-    let params = [
+    let identity = [
         Param::array(&columns.device),
         Param::array(&columns.tenant),
         Param::array(&columns.name),
         Param::array(&columns.profile),
-        Param::array(&columns.state),
-        Param::array(&columns.state_since),
-        Param::array(&columns.credential),
-        Param::array(&columns.generation),
-        Param::array(&columns.version),
-        Param::array(&columns.gateway),
-        Param::array(&columns.verifier),
-        Param::array(&columns.parts),
-        Param::array(&columns.owed),
     ];
-    Ok(sql.query(text, &params, |row| row.unsigned(0).map(DeviceKey))?.into_iter().collect())
+    columns.write(sql, text, identity)
 }
 
 /// Writes devices over the versions that stand, and says which of them: the others are not what they were, or
@@ -154,21 +145,8 @@ fn write_over(sql: Sql<'_>, records: &[&(&DeviceRecord, Version)]) -> Result<Has
     let plain: Vec<&DeviceRecord> = records.iter().map(|(record, _)| *record).collect();
     let columns = Columns::of(&plain)?;
     let stands: Vec<i64> = records.iter().map(|(_, stands)| stands.0.cast_signed()).collect();
-    let params = [
-        Param::array(&columns.device),
-        Param::array(&columns.tenant),
-        Param::array(&stands),
-        Param::array(&columns.state),
-        Param::array(&columns.state_since),
-        Param::array(&columns.credential),
-        Param::array(&columns.generation),
-        Param::array(&columns.version),
-        Param::array(&columns.gateway),
-        Param::array(&columns.verifier),
-        Param::array(&columns.parts),
-        Param::array(&columns.owed),
-    ];
-    Ok(sql.query(text, &params, |row| row.unsigned(0).map(DeviceKey))?.into_iter().collect())
+    let identity = [Param::array(&columns.device), Param::array(&columns.tenant), Param::array(&stands)];
+    columns.write(sql, text, identity)
 }
 
 /// Writes one device, as an operator does. `false` where another version stands or its credentials are taken.
@@ -221,5 +199,27 @@ impl<'a> Columns<'a> {
             parts: records.iter().map(|record| parts(&record.credential)).collect(),
             owed: records.iter().map(|record| owed(record.owed)).collect(),
         })
+    }
+
+    /// Runs a statement that takes what identifies each device, then all that may change; returns whom it wrote.
+    fn write<'p>(
+        &'p self,
+        sql: Sql<'_>,
+        text: &str,
+        identity: impl IntoIterator<Item = Param<'p>>,
+    ) -> Result<HashSet<DeviceKey>, StoreError> {
+        let changing = [
+            Param::array(&self.state),
+            Param::array(&self.state_since),
+            Param::array(&self.credential),
+            Param::array(&self.generation),
+            Param::array(&self.version),
+            Param::array(&self.gateway),
+            Param::array(&self.verifier),
+            Param::array(&self.parts),
+            Param::array(&self.owed),
+        ];
+        let params: Vec<Param<'_>> = identity.into_iter().chain(changing).collect();
+        Ok(sql.query(text, &params, |row| row.unsigned(0).map(DeviceKey))?.into_iter().collect())
     }
 }
