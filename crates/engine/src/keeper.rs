@@ -11,6 +11,7 @@ use store::{Changes, StoreError};
 use crate::attempts::Counted;
 use crate::ports::Sessions;
 use crate::shared::Shared;
+use crate::trouble::Trouble;
 
 /// How long an attempt may wait for the journal.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -24,28 +25,13 @@ const UPKEEPS_ELSEWHERE: u32 = 4;
 /// Most attempts that are journalled in one transaction: devices that are let in wait for it.
 const MOST_TOGETHER: usize = 256;
 
-/// Something that is tried again and again, and whether it failed the last time: it is told once, and once that
-/// it works again. A database that is away for long is away every time.
-struct Trouble(&'static str, bool);
-
-impl Trouble {
-    fn tell(&mut self, result: Result<(), StoreError>) {
-        let (Trouble(what, failing), failed) = (&*self, result.is_err());
-        match result {
-            Err(error) if !failing => tracing::warn!(%error, "{what}; it is tried again"),
-            Ok(()) if *failing => tracing::info!("{what}: that is over"),
-            Ok(()) | Err(_) => {}
-        }
-        self.1 = failed;
-    }
-}
-
 /// Journals attempts until `stop` is closed, then the last of them.
 pub(crate) fn journal_attempts(shared: &Arc<Shared>, stop: &Receiver<()>) {
+    let mut trouble = Trouble::new("attempts wait for the journal");
     while stop.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-        append(shared, shared.attempts.drain(shared.clock.now()));
+        append(shared, shared.attempts.drain(shared.clock.now()), &mut trouble);
     }
-    append(shared, shared.attempts.drain_all());
+    append(shared, shared.attempts.drain_all(), &mut trouble);
 }
 
 /// Most leaves that are ended in one transaction.
@@ -55,32 +41,30 @@ const LIFE_PERIOD: Duration = Duration::from_millis(100);
 
 /// Records first connections and ends grace periods, until `stop` is closed.
 pub(crate) fn follow_lives(shared: &Arc<Shared>, stop: &Receiver<()>) {
-    let mut trouble = Trouble("devices whose grace is over could not be let go", false);
+    let mut connections = Trouble::new("first connections wait to be recorded");
+    let mut trouble = Trouble::new("devices whose grace is over could not be let go");
     while stop.recv_timeout(LIFE_PERIOD) == Err(RecvTimeoutError::Timeout) {
-        note_connections(shared);
+        note_connections(shared, &mut connections);
         trouble.tell(shared.store.complete_leaving(MOST_LEAVES, shared.clock.now()).map(drop));
     }
-    note_connections(shared);
+    note_connections(shared, &mut connections);
 }
 
-fn note_connections(shared: &Shared) {
+fn note_connections(shared: &Shared, trouble: &mut Trouble) {
     let devices: Vec<DeviceKey> = std::mem::take(&mut *shared.connections.lock()).into_iter().collect();
     if devices.is_empty() {
         return;
     }
-    match shared.store.connected(&devices, shared.clock.now()) {
-        Ok(()) => shared.poke(),
-        Err(error) => {
-            tracing::warn!(%error, devices = devices.len(), "first connections wait to be recorded");
-            shared.connections.lock().extend(devices);
-        }
+    match trouble.tell(shared.store.connected(&devices, shared.clock.now())) {
+        Some(()) => shared.poke(),
+        None => shared.connections.lock().extend(devices),
     }
 }
 
 /// Looks what other servers have changed, until `stop` is closed: forgets what is not so any more, and closes
 /// the sessions of devices that hold other credentials now, or may not connect.
 pub(crate) fn follow_others(shared: &Arc<Shared>, sessions: &dyn Sessions, stop: &Receiver<()>) {
-    let mut trouble = Trouble("what other servers changed could not be read", false);
+    let mut trouble = Trouble::new("what other servers changed could not be read");
     while stop.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         trouble.tell(follow(shared, sessions));
     }
@@ -109,8 +93,8 @@ fn generation(record: &Option<DeviceRecord>) -> Option<Generation> {
 /// Looks after the store and forgets what has become harmless, until `stop` is closed.
 pub(crate) fn maintain(shared: &Arc<Shared>, stop: &Receiver<()>) {
     let a_second = if shared.store.is_remote() { UPKEEPS_ELSEWHERE } else { UPKEEPS_A_SECOND };
-    let mut walk = Trouble("the walk over the sealed values waits", false);
-    let mut upkeep = Trouble("the store could not be looked after", false);
+    let mut walk = Trouble::new("the walk over the sealed values waits");
+    let mut upkeep = Trouble::new("the store could not be looked after");
     while stop.recv_timeout(Duration::from_secs(1) / a_second) == Err(RecvTimeoutError::Timeout) {
         let now = shared.clock.now();
         shared.throttle.forget_idle(now);
@@ -119,13 +103,12 @@ pub(crate) fn maintain(shared: &Arc<Shared>, stop: &Receiver<()>) {
     }
 }
 
-fn append(shared: &Shared, mut attempts: Vec<Counted>) {
+fn append(shared: &Shared, mut attempts: Vec<Counted>, trouble: &mut Trouble) {
     while !attempts.is_empty() {
         let later = attempts.split_off(attempts.len().min(MOST_TOGETHER));
         let entries: Vec<NewEntry> = attempts.iter().map(entry).collect();
-        if let Err(error) = shared.store.append(&entries, shared.clock.now()) {
+        if trouble.tell(shared.store.append(&entries, shared.clock.now())).is_none() {
             attempts.extend(later);
-            tracing::warn!(%error, attempts = attempts.len(), "attempts wait for the journal");
             return shared.attempts.restore(attempts);
         }
         attempts = later;

@@ -21,6 +21,7 @@ mod shared;
 #[cfg(test)]
 mod sim;
 mod throttle;
+mod trouble;
 mod waiting;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use crate::ports::{Asked, Attributes, Connector, DeviceView, Fault, Hook, HookAnswer, Ports};
 use crate::registry::public_id;
 use crate::shared::Shared;
+use crate::trouble::Trouble;
 
 /// How often the registry is asked for work that nobody here was told of: back-offs that are over, leases that
 /// another server has lost.
@@ -67,6 +68,8 @@ pub(crate) struct Runner {
     hooks_under_way: usize,
     finished: Vec<Finished>,
     said: Vec<HookSaid>,
+    looking: Trouble,
+    recording: Trouble,
     poked: bool,
     stopping: bool,
 }
@@ -99,6 +102,8 @@ impl Runner {
             hooks_under_way: 0,
             finished: Vec::new(),
             said: Vec::new(),
+            looking: Trouble::new("whether steps are due could not be looked up"),
+            recording: Trouble::new("steps and questions could not be taken up or recorded"),
             poked: true,
             stopping: false,
         })
@@ -161,11 +166,8 @@ impl Runner {
         }
     }
 
-    fn is_work_due(&self) -> bool {
-        self.shared.store.is_work_due(self.shared.clock.now()).unwrap_or_else(|error| {
-            tracing::warn!(%error, "whether steps are due could not be looked up; it is tried again");
-            false
-        })
+    fn is_work_due(&mut self) -> bool {
+        self.looking.tell(self.shared.store.is_work_due(self.shared.clock.now())).unwrap_or(false)
     }
 
     /// A panic or an error costs time, not a result.
@@ -189,10 +191,10 @@ impl Runner {
     fn turn_steps(&mut self) {
         let finished = std::mem::take(&mut self.finished);
         let claim = self.claim(self.steps_under_way);
-        match self.shared.store.advance(&Advance { finished: &finished, claim }, self.shared.clock.now()) {
-            Ok(advanced) => self.advanced(advanced, claim),
-            Err(error) => {
-                tracing::warn!(%error, results = finished.len(), "results of steps wait to be recorded");
+        let now = self.shared.clock.now();
+        match self.recording.tell(self.shared.store.advance(&Advance { finished: &finished, claim }, now)) {
+            Some(advanced) => self.advanced(advanced, claim),
+            None => {
                 self.finished = finished;
                 std::thread::sleep(POLL);
             }
@@ -214,13 +216,13 @@ impl Runner {
     fn turn_questions(&mut self) {
         let said = std::mem::take(&mut self.said);
         let claim = self.claim(self.hooks_under_way);
-        match self.shared.store.advance_questions(&said, claim, self.shared.clock.now()) {
-            Ok(claimed) => {
+        let now = self.shared.clock.now();
+        match self.recording.tell(self.shared.store.advance_questions(&said, claim, now)) {
+            Some(claimed) => {
                 self.poked |= claim.limit > 0 && claimed.len() == claim.limit;
                 claimed.into_iter().for_each(|question| self.ask(question));
             }
-            Err(error) => {
-                tracing::warn!(%error, answers = said.len(), "answers of hooks wait to be recorded");
+            None => {
                 self.said = said;
                 std::thread::sleep(POLL);
             }

@@ -16,6 +16,7 @@ use store::OperationStatus;
 use crate::batch::Job;
 use crate::fair_queue::FairQueue;
 use crate::shared::Shared;
+use crate::trouble::Trouble;
 
 /// How often verdicts are looked for, and who has waited long enough.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -98,12 +99,11 @@ impl Waiting {
 pub(crate) fn run(shared: &Arc<Shared>, requests: &FairQueue<Job>, patience: Duration, stop: &Receiver<()>) {
     let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
     let keeper = Keeper { shared, requests, longest_ms: patience_ms - MARGIN_MS.min(patience_ms / 4) };
+    let mut trouble = Trouble::new("what devices wait for could not be looked up");
     let mut round: u32 = 0;
     while stop.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
         round = round.wrapping_add(1);
-        if let Err(error) = keeper.look(round.is_multiple_of(OPERATIONS_EVERY)) {
-            tracing::warn!(%error, "what devices wait for could not be looked up; it is tried again");
-        }
+        trouble.tell(keeper.look(round.is_multiple_of(OPERATIONS_EVERY)));
         keeper.dismiss(shared.clock.now());
     }
     let (questions, devices) = shared.waiting.impatient(|_| true);
