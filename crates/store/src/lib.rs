@@ -366,7 +366,7 @@ impl Store {
     /// # Errors
     /// What `f` says, what the database says.
     pub fn read<T>(&self, mut f: impl FnMut(&View<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.0.main.read(|sql| f(&View { sql }))
+        self.0.main.read(|sql| f(&View::of(sql)))
     }
 
     /// An operator's change: one transaction, synced when this returns. `f` may run again, so it only

@@ -18,7 +18,11 @@ use crate::driver::{Room, Sql, params};
 use crate::secrets::{Keys, Place, Vault};
 use journal::Pen;
 
-impl View<'_> {
+impl<'a> View<'a> {
+    pub(crate) fn of(sql: Sql<'a>) -> View<'a> {
+        View { sql, held: "" }
+    }
+
     /// The moment it is by the clock that all servers share: the database's. On SQLite it is `local`.
     ///
     /// # Errors
@@ -31,6 +35,8 @@ impl View<'_> {
 /// What an operator's transaction sees: the registry of one moment.
 pub struct View<'a> {
     pub(crate) sql: Sql<'a>,
+    /// Ends a `SELECT` of a device: within a change nobody else moves what was read.
+    held: &'static str,
 }
 
 /// An operator's transaction: sees what a [`View`] sees, and changes it. Rolled back as a whole on an error.
@@ -52,7 +58,7 @@ impl<'a> Change<'a> {
         room: &'a Room,
         pen: Pen<'a>,
     ) -> Change<'a> {
-        Change { view: View { sql }, keys, vault, room, pen, voided: Vec::new() }
+        Change { view: View { sql, held: sql.for_update() }, keys, vault, room, pen, voided: Vec::new() }
     }
 
     pub(crate) fn room_to_grow(&self) -> Result<(), StoreError> {

@@ -45,7 +45,7 @@ impl Registry {
     /// Lets the device of a question in: its next request is granted, whatever a hook has said.
     ///
     /// # Errors
-    /// `approval-not-found`.
+    /// `approval-not-found`; `approval-decided` where another person was first.
     pub fn approve(&self, operator: &Operator, tenant: &Tenant, id: u64) -> Result<Approval, RegistryError> {
         self.decide(operator, tenant, id, None)
     }
@@ -53,7 +53,7 @@ impl Registry {
     /// Turns the device of a question away, until the question is forgotten or has expired.
     ///
     /// # Errors
-    /// `approval-not-found`.
+    /// `approval-not-found`; `approval-decided` where another person was first.
     pub fn reject(
         &self,
         operator: &Operator,
@@ -94,7 +94,9 @@ impl Registry {
             let row = asked(change, tenant, id)?;
             let verdict =
                 if rejected.is_some() { Verdict::Denied } else { Verdict::Allowed { attributes: None } };
-            change.decide_question(row.standing.id, &verdict, rejected, &operator.actor, now)?;
+            if !change.decide_question(row.standing.id, &verdict, rejected, &operator.actor, now)? {
+                return Err(decided(asked(change, tenant, id)?));
+            }
             let kind = if rejected.is_some() { "approval-rejected" } else { "approval-given" };
             let detail = json!({ "question": id, "name": row.name, "reason": rejected });
             self.journal(change, operator, &Deed::of(tenant.id, kind, detail))?;
@@ -106,6 +108,11 @@ impl Registry {
 fn named(view: &store::View<'_>, row: QuestionRow) -> Result<Approval, store::StoreError> {
     let profile = view.profile_by_id(row.profile)?.map(|row| row.profile.name).unwrap_or_default();
     Ok(Approval { row, profile })
+}
+
+fn decided(row: QuestionRow) -> RegistryError {
+    let verdict = if row.standing.verdict == Verdict::Denied { "denied" } else { "allowed" };
+    RegistryError::Decided { question: row.standing.id.0, by: row.decided_by.unwrap_or_default(), verdict }
 }
 
 fn asked(view: &store::View<'_>, tenant: &Tenant, id: u64) -> Result<QuestionRow, RegistryError> {

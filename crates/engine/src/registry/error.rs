@@ -121,6 +121,16 @@ pub enum RegistryError {
         /// The step.
         step: u32,
     },
+    /// Another person was first.
+    #[error("Question {question} was decided already, by {by}: {verdict}.")]
+    Decided {
+        /// The question.
+        question: u64,
+        /// Who decided.
+        by: String,
+        /// What was said.
+        verdict: &'static str,
+    },
     /// The device is on its way out, or gone.
     #[error("The device `{name}` is being decommissioned already.")]
     Leaving {
@@ -130,6 +140,12 @@ pub enum RegistryError {
     /// The device is not on its way out.
     #[error("The device `{name}` is not being decommissioned.")]
     NotLeaving {
+        /// The device.
+        name: String,
+    },
+    /// The device was on its way out for so long that it cannot be taken back.
+    #[error("The grace period of the device `{name}` is over.")]
+    GraceOver {
         /// The device.
         name: String,
     },
@@ -180,8 +196,10 @@ impl RegistryError {
             RegistryError::OtherProfile { .. } => Refusal::DeviceOfOtherProfile.code(),
             RegistryError::NotStopped { .. } => "operation-not-stopped",
             RegistryError::StepNotOpen { .. } => "step-not-open",
+            RegistryError::Decided { .. } => "approval-decided",
             RegistryError::Leaving { .. } => Refusal::DeviceLeaving.code(),
             RegistryError::NotLeaving { .. } => "device-not-leaving",
+            RegistryError::GraceOver { .. } => "grace-over",
             RegistryError::Joined { .. } => "device-joined",
             RegistryError::Invalid { .. } => "value-invalid",
             RegistryError::BackupRunning => "backup-running",
@@ -207,8 +225,14 @@ impl RegistryError {
             RegistryError::NotStopped { .. } | RegistryError::StepNotOpen { .. } => {
                 "Look at its steps: muster operation show NUMBER."
             }
+            RegistryError::Decided { .. } => {
+                "Let the device be asked about anew: muster approval forget NUMBER."
+            }
             RegistryError::Leaving { .. } => "See how far it is: muster device timeline NAME.",
             RegistryError::NotLeaving { .. } => "Look at its state: muster device show NAME.",
+            RegistryError::GraceOver { .. } => {
+                "Once every neighbour knows, it may come anew: muster device show NAME."
+            }
             RegistryError::Joined { .. } => "Let it leave: muster device decommission NAME --grace 0s.",
             RegistryError::Invalid { .. } => "Correct the value and try again.",
             RegistryError::BackupRunning => "Wait for it: muster backup list.",

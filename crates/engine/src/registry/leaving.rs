@@ -132,7 +132,7 @@ impl Registry {
     /// Takes a leaving device back while its grace lasts: it is expected, as if it had never come.
     ///
     /// # Errors
-    /// `device-not-found`; `device-not-leaving`.
+    /// `device-not-found`; `device-not-leaving`; `grace-over`, also while neighbours have still to be told.
     pub fn restore_device(
         &self,
         operator: &Operator,

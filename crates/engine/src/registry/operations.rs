@@ -255,7 +255,7 @@ pub(super) fn leave(
     Ok(change.begin_operation(&new, now)?)
 }
 
-/// A device that left is expected again, as if it had never come.
+/// A device that left is expected again, as if it had never come, unless its grace is over.
 pub(super) fn take_back(
     change: &mut Change<'_>,
     tenant: &Tenant,
@@ -265,6 +265,9 @@ pub(super) fn take_back(
     let row = change.device_named(tenant.id, name)?;
     let device = row.ok_or_else(|| RegistryError::not_found(What::Device, name))?.record;
     let state = device.state.restore().ok_or_else(|| RegistryError::NotLeaving { name: name.to_owned() })?;
+    if change.grace_of(device.key)?.is_some_and(|until| until <= now) {
+        return Err(RegistryError::GraceOver { name: name.to_owned() });
+    }
     let version = Version(device.version.0 + 1);
     let owed = domain::Owed { return_home: true, ..domain::Owed::default() };
     let restored = DeviceRecord { state, state_since: now, owed, version, ..device };

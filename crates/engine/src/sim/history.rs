@@ -35,6 +35,7 @@ pub(super) struct History<'w> {
     pub(super) rules: Vec<StepRule>,
     pub(super) asks: bool,
     pub(super) uses: Option<u64>,
+    pub(super) grace_ms: u64,
     pub(super) neighbour: Neighbour,
     /// Steps that a server holds, and whether the neighbour has done them already.
     pub(super) under_way: Vec<(ClaimedStep, bool)>,
@@ -75,13 +76,15 @@ impl<'w> History<'w> {
             steps: rules.clone(),
             initial_attributes: chance.one_in(2).then(|| r#"{"site":"a"}"#.to_owned()),
         };
+        let reprovision = Reprovision::ALL[chance.below(3)];
+        let grace_ms = 60_000 * chance.below(3) as u64;
         let wanted = NewProfile {
             name: profile.clone(),
             strategy: Strategy::CreateNew,
-            reprovision: Reprovision::ALL[chance.below(3)],
+            reprovision,
             provision_key: Some(profile.clone()),
             provision_secret: Some(Secret::new("secret")),
-            grace_period_ms: 60_000 * chance.below(3) as u64,
+            grace_period_ms: grace_ms,
             limits: Limits { uses, ..Limits::default() },
             joining,
             ..NewProfile::default()
@@ -97,6 +100,7 @@ impl<'w> History<'w> {
             rules,
             asks: hook || approval,
             uses,
+            grace_ms,
             neighbour: Neighbour::default(),
             under_way: Vec::new(),
             fences: HashMap::new(),

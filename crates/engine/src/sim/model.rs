@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::plan::Gate;
-use domain::{DeviceKey, DeviceState};
+use domain::{DeviceKey, DeviceState, Timestamp};
 
 /// Where a step of the device's last join stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) enum Mark {
 pub(super) struct Model {
     /// `None` before it came, and after it is gone.
     pub(super) state: Option<DeviceState>,
+    /// While it leaves: until when it can be taken back.
+    pub(super) grace_until: Option<Timestamp>,
     /// The number of its row, which changes when its name is used anew.
     pub(super) key: Option<DeviceKey>,
     /// The steps of its last join.

@@ -36,11 +36,12 @@ impl History<'_> {
         let ours = |approval: &&crate::registry::Approval| self.names.contains(&approval.row.name);
         let Some(approval) = approvals.iter().find(ours) else { return };
         let (id, way) = (approval.row.standing.id.0, self.chance.below(4));
+        let was_decided = approval.row.decided_by.as_ref().is_some_and(|by| !by.starts_with("hook:"));
         let (registry, operator, tenant) = (&self.world.registry, &self.world.operator, &self.world.tenant);
         match way {
-            0 => drop(registry.reject(operator, tenant, id, "no").unwrap()),
+            0 => assert_eq!(registry.reject(operator, tenant, id, "no").is_err(), was_decided),
             1 => registry.forget_approval(operator, tenant, id).unwrap(),
-            _ => drop(registry.approve(operator, tenant, id).unwrap()),
+            _ => assert_eq!(registry.approve(operator, tenant, id).is_err(), was_decided),
         }
         self.note(format!("person {} way {way}", approval.row.name));
     }
@@ -70,10 +71,14 @@ impl History<'_> {
                 let done = registry.decommission_device(operator, tenant, &name, None).is_ok();
                 assert_eq!(done, there.is_some_and(|state| !state.is_leaving()), "{:?}", self.trace);
                 model.state = there.map(|state| state.decommission().unwrap_or(state));
+                if done {
+                    model.grace_until = Some(self.world.now().plus_ms(self.grace_ms));
+                }
             }
             5 => {
                 let done = registry.restore_device(operator, tenant, &name).is_ok();
-                assert_eq!(done, there == Some(DeviceState::Decommissioning));
+                let in_time = model.grace_until.is_some_and(|until| self.world.now() < until);
+                assert_eq!(done, there == Some(DeviceState::Decommissioning) && in_time, "{:?}", self.trace);
                 model.state = if done { Some(DeviceState::Expected) } else { there };
             }
             way => self.mend(device, way),
@@ -104,6 +109,7 @@ impl History<'_> {
                 assert!(before && !failed.is_empty(), "{:?}", self.trace);
                 let left = operation.row.deed == "created";
                 model.state = Some(if left { DeviceState::Decommissioning } else { DeviceState::Expected });
+                model.grace_until = Some(self.world.now());
                 model.operation = 0;
             }
             8 => {

@@ -97,8 +97,10 @@ fn registry_status(error: &RegistryError) -> StatusCode {
         | RegistryError::OtherProfile { .. }
         | RegistryError::NotStopped { .. }
         | RegistryError::StepNotOpen { .. }
+        | RegistryError::Decided { .. }
         | RegistryError::Leaving { .. }
         | RegistryError::NotLeaving { .. }
+        | RegistryError::GraceOver { .. }
         | RegistryError::Joined { .. }
         | RegistryError::BackupRunning
         | RegistryError::KekUnavailable(_)

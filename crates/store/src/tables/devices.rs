@@ -41,8 +41,10 @@ impl View<'_> {
     /// # Errors
     /// What the database says.
     pub fn device_named(&self, tenant: TenantId, name: &str) -> Result<Option<DeviceRow>, StoreError> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?");
+        let held = self.held;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?{held}"
+        );
         self.sql.first(&sql, params![tenant, name], read_row)
     }
 
@@ -51,7 +53,8 @@ impl View<'_> {
     /// # Errors
     /// What the database says.
     pub fn device_by_key(&self, tenant: TenantId, key: DeviceKey) -> Result<Option<DeviceRow>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND device = ?");
+        let held = self.held;
+        let sql = format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND device = ?{held}");
         self.sql.first(&sql, params![tenant, key], read_row)
     }
 
@@ -155,7 +158,7 @@ impl Change<'_> {
 
 /// The device of a name.
 pub(crate) fn named(sql: Sql<'_>, tenant: TenantId, name: &str) -> Result<Option<DeviceRecord>, StoreError> {
-    Ok(View { sql }.device_named(tenant, name)?.map(|row| row.record))
+    Ok(View::of(sql).device_named(tenant, name)?.map(|row| row.record))
 }
 
 /// The device of a key that a token names; whose it is, the row says.

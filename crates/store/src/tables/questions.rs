@@ -143,6 +143,7 @@ impl View<'_> {
 
 impl Change<'_> {
     /// A person decides, whatever a hook has said or will say. Counts from now on for as long as a question does.
+    /// `false` where a person has decided already, or nothing is asked any more.
     ///
     /// # Errors
     /// What the database says.
@@ -154,7 +155,11 @@ impl Change<'_> {
         by: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        settle(self.sql, id, verdict, reason, by, now)
+        let open = format!(
+            "SELECT 1 FROM questions WHERE question = ? AND (decided_by IS NULL OR decided_by LIKE 'hook:%'){}",
+            self.sql.for_update()
+        );
+        Ok(self.sql.exists(&open, params![id])? && settle(self.sql, id, verdict, reason, by, now)?)
     }
 
     /// Forgets a question, whatever was said: the device that asks again is asked about anew.
@@ -295,7 +300,8 @@ pub(crate) fn answer(
 ) -> Result<(), StoreError> {
     for answer in answers {
         let text = format!(
-            "SELECT {COLUMNS} FROM questions WHERE question = ? AND verdict = 'awaits-hook' AND fence = ?"
+            "SELECT {COLUMNS} FROM questions WHERE question = ? AND verdict = 'awaits-hook' AND fence = ?{}",
+            sql.for_update()
         );
         let Some(row) = sql.first(&text, params![answer.id, answer.fence], read)? else { continue };
         match &answer.said {

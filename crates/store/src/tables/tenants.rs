@@ -65,7 +65,7 @@ impl Change<'_> {
 /// The tenant that is there from the first start on.
 pub(crate) fn ensure_default(sql: Sql<'_>, now: Timestamp) -> Result<(), StoreError> {
     // Asked first: an insert that does nothing still writes the table's counter, which a full disk refuses.
-    if (View { sql }).tenant_by_id(TenantId::DEFAULT)?.is_none() {
+    if View::of(sql).tenant_by_id(TenantId::DEFAULT)?.is_none() {
         let text =
             "INSERT INTO tenants (id, name, created_at) VALUES (?, 'default', ?) ON CONFLICT DO NOTHING";
         sql.execute(text, params![TenantId::DEFAULT, now])?;

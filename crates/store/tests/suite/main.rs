@@ -4,14 +4,17 @@
 #![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `View<'_>` is not general enough")]
 
 mod backup;
+mod chains;
 mod files;
 mod full_disk;
 mod house;
 mod journal;
 mod keks;
+mod leaving;
 mod opening;
 mod operators;
 mod place;
+mod questions;
 mod recording;
 mod sealed;
 mod steps;

@@ -65,6 +65,14 @@ impl Place {
         }
     }
 
+    /// The one text that a query gives.
+    pub(crate) fn text(&self, file: &str, sql: &str) -> String {
+        match &self.database {
+            None => self.connect(file).query_row(sql, [], |row| row.get(0)).unwrap(),
+            Some(database) => database.query(file, sql),
+        }
+    }
+
     /// Whether a text stands in clear in any file.
     pub(crate) fn holds_in_clear(&self, text: &str) -> bool {
         match &self.database {

@@ -3,12 +3,15 @@
 #![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `View<'_>` is not general enough")]
 
 mod backup;
+mod chains;
 mod house;
 mod journal;
 mod keks;
+mod leaving;
 mod opening;
 mod operators;
 mod place;
+mod questions;
 mod recording;
 mod sealed;
 mod servers;

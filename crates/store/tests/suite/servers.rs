@@ -1,20 +1,20 @@
 //! Two servers and more on one database, and a database that comes and goes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 
-use domain::plan::{Action, OperationKind, StepState};
+use domain::plan::{Action, StepState};
 use domain::{DeviceKey, DeviceState, Provision, Secret};
 use serde_json::json;
 use store::journal::{Fault, JournalQuery, NewEntry, Position, What, Wrong};
 use store::{
-    Advance, Backend, Change, Changes, Claim, Entry, LocalKek, Lost, NewOperation, Options, SecretLimits,
-    Store, StoreError,
+    Advance, Backend, Change, Changes, Claim, Entry, LocalKek, Lost, Options, SecretLimits, Store, StoreError,
 };
 use testkit::postgres::Postgres;
 use zeroize::Zeroizing;
 
 use crate::house::{HOME, House, NOW, make_profile, origin, rotate};
+use crate::leaving::{leave, take_back};
 use crate::place::{Database, Place};
 use crate::steps::joining;
 
@@ -90,7 +90,7 @@ fn who_leaves_while_another_server_begins_a_step_is_retired_there() {
             }
         });
         for device in &devices {
-            house.store.write(|change: &mut Change<'_>| leave(change, device)).unwrap();
+            house.store.write(|change: &mut Change<'_>| leave(change, &device.device.name, None)).unwrap();
         }
         left.store(true, Ordering::Relaxed);
     });
@@ -104,24 +104,25 @@ fn who_leaves_while_another_server_begins_a_step_is_retired_there() {
     }
 }
 
-/// A device leaves by what was begun for it.
-fn leave(change: &mut Change<'_>, device: &Provision) -> Result<(), StoreError> {
-    let row = change.device_named(HOME, &device.device.name)?;
-    let mut leaving = row.map_or_else(|| device.device.clone(), |row| row.record);
-    leaving.state = DeviceState::Decommissioning;
-    leaving.version.0 += 1;
-    assert!(change.update_device(&leaving)?);
-    let known: Vec<_> = change.steps_of(leaving.key)?.into_iter().map(|step| step.record).collect();
-    let plan = domain::plan::leaving(&known);
-    let leave = NewOperation {
-        tenant: HOME,
-        device: leaving.key,
-        kind: OperationKind::Leave,
-        deed: "",
-        plan: &plan,
-        grace_until: None,
-    };
-    change.begin_operation(&leave, NOW).map(drop)
+#[test]
+fn a_device_is_taken_back_by_one_server_or_gone_by_another_and_never_both() {
+    let (house, other) = two(&SecretLimits::default());
+    for round in 0..60 {
+        let name = format!("pump-{round}");
+        house.record(&[house.create(&name)]);
+        house.store.write(|change: &mut Change<'_>| leave(change, &name, Some(NOW))).unwrap();
+        let begin = Barrier::new(2);
+        let taken = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begin.wait();
+                other.complete_leaving(1, NOW).unwrap()
+            });
+            begin.wait();
+            house.store.write(|change: &mut Change<'_>| take_back(change, &name)).unwrap()
+        });
+        let state = house.device(&name).map(|device| device.state);
+        assert_eq!(state, taken.then_some(DeviceState::Expected), "{name}");
+    }
 }
 
 #[test]

@@ -1,18 +1,17 @@
 //! Steps of operations: begun with their devices, claimed under leases, and results that come too late.
 
-use domain::plan::{Action, Gate, OperationKind, Phase, StepState};
+use domain::plan::{Action, Gate, Phase, StepState};
 use domain::{DeviceState, OperationId, PlannedStep, Provision, Receipt, StepKey, Timestamp};
-use store::{
-    Advance, Advanced, Change, Claim, ClaimedStep, Finished, NewOperation, StepFault, StepResult, StoreError,
-};
+use store::{Advance, Advanced, Change, Claim, ClaimedStep, Finished, StepFault, StepResult};
 use testkit::wait::eventually;
 
 use crate::house::{HOME, House, NOW, rotate};
+use crate::leaving::leave;
 
-const LONG: u64 = 600_000;
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+pub(crate) const LONG: u64 = 600_000;
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
-fn step(connector: &str, gate: Gate) -> PlannedStep {
+pub(crate) fn step(connector: &str, gate: Gate) -> PlannedStep {
     PlannedStep { action: Action::Ensure, connector: connector.to_owned(), gate, receipt: None }
 }
 
@@ -25,28 +24,28 @@ pub(crate) fn joining(house: &House, name: &str) -> Provision {
     provision
 }
 
-fn advance(house: &House, finished: &[Finished], limit: usize, lease_ms: u64) -> Advanced {
+pub(crate) fn advance(house: &House, finished: &[Finished], limit: usize, lease_ms: u64) -> Advanced {
     let claim = Claim { limit, lease_ms };
     house.store.advance(&Advance { finished, claim }, NOW).unwrap()
 }
 
-fn claim(house: &House, limit: usize, lease_ms: u64) -> Vec<ClaimedStep> {
+pub(crate) fn claim(house: &House, limit: usize, lease_ms: u64) -> Vec<ClaimedStep> {
     let mut claimed = advance(house, &[], limit, lease_ms).claimed;
     claimed.sort_by_key(|step| step.key);
     claimed
 }
 
-fn done(step: &ClaimedStep, external_id: &str) -> Finished {
+pub(crate) fn done(step: &ClaimedStep, external_id: &str) -> Finished {
     let receipt = Receipt { external_id: external_id.to_owned(), detail: None };
     Finished { key: step.key, fence: step.fence, result: StepResult::Done(Some(receipt)) }
 }
 
-fn fault(step: &ClaimedStep, permanent: bool) -> Finished {
+pub(crate) fn fault(step: &ClaimedStep, permanent: bool) -> Finished {
     let fault = StepFault { permanent, code: "down".into(), message: "it is\0 down".into(), again_in_ms: 0 };
     Finished { key: step.key, fence: step.fence, result: StepResult::Fault(fault) }
 }
 
-fn states(house: &House, operation: OperationId) -> (Phase, Vec<StepState>) {
+pub(crate) fn states(house: &House, operation: OperationId) -> (Phase, Vec<StepState>) {
     let found = house.store.read(|view| view.operation(HOME, operation)).unwrap();
     let (row, steps) = found.unwrap();
     (row.phase, steps.iter().map(|step| step.record.state).collect())
@@ -138,25 +137,8 @@ fn a_leave_undoes_what_was_made_and_frees_the_name_when_its_grace_is_over() {
     house.record(&[joining(&house, "pump")]);
     let first = claim(&house, 10, LONG).remove(0);
     advance(&house, &[done(&first, "out-1")], 0, LONG);
-    let device = house.device("pump").unwrap();
-    let left: Result<OperationId, StoreError> = house.store.write(|change: &mut Change<'_>| {
-        let mut leaving = device.clone();
-        leaving.state = DeviceState::Decommissioning;
-        leaving.version.0 += 1;
-        assert!(change.update_device(&leaving)?);
-        let receipt = Some(Receipt { external_id: "out-1".into(), detail: None });
-        let plan = [PlannedStep { action: Action::Retire, receipt, ..step("first", Gate::AfterReply) }];
-        let leave = NewOperation {
-            tenant: HOME,
-            device: device.key,
-            kind: OperationKind::Leave,
-            deed: "",
-            plan: &plan,
-            grace_until: Some(Timestamp(1)),
-        };
-        change.begin_operation(&leave, NOW)
-    });
-    let left = left.unwrap();
+    let left =
+        house.store.write(|change: &mut Change<'_>| leave(change, "pump", Some(Timestamp(1)))).unwrap();
     let retire = claim(&house, 10, LONG).remove(0);
     assert_eq!((retire.key.operation, retire.action), (left, Action::Retire));
     assert_eq!(retire.receipt.as_ref().unwrap().external_id, "out-1");

@@ -9,6 +9,8 @@ use crate::tables::{attributes, devices};
 
 /// Devices have shown that they hold their credentials: what was owed to them until then is settled.
 pub(crate) fn connected(sql: Sql<'_>, devices: &[DeviceKey], now: Timestamp) -> Result<(), StoreError> {
+    // When a step is due goes by the clock that claims it.
+    let now = sql.now(now)?;
     for device in devices {
         let settled =
             "UPDATE devices SET owed = NULL, version = version + 1 WHERE device = ? AND owed IS NOT NULL";
