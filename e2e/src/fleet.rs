@@ -75,6 +75,12 @@ impl Ledger {
         Ok(self.promises.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
+    /// One of the promises, of a device that does no more by itself.
+    #[must_use]
+    pub fn promise_at(&self, place: usize) -> Option<Promise> {
+        self.promises.lock().unwrap_or_else(PoisonError::into_inner).get(place).cloned()
+    }
+
     fn promise(&self, promise: Promise) {
         self.promises.lock().unwrap_or_else(PoisonError::into_inner).push(promise);
     }
@@ -96,10 +102,21 @@ impl Fleet {
     /// Lets them come. `label` begins their names, so that two fleets do not meet.
     #[must_use]
     pub fn start(address: Address, group: &Group, label: &str, workers: u64, seed: u64) -> Self {
+        Self::at(&[address], false, group, label, workers, seed)
+    }
+
+    /// The same with devices that come again under their names, at whichever of the addresses, until they have
+    /// credentials.
+    #[must_use]
+    pub fn insist(addresses: &[Address], group: &Group, label: &str, workers: u64, seed: u64) -> Self {
+        Self::at(addresses, true, group, label, workers, seed)
+    }
+
+    fn at(addresses: &[Address], insists: bool, group: &Group, label: &str, workers: u64, seed: u64) -> Self {
         let (stop, ledger) = (Arc::new(AtomicBool::new(false)), Arc::new(Ledger::default()));
         let worker = |number| Worker {
-            http: address.http(),
-            mqtt: address.mqtt(),
+            addresses: addresses.to_vec(),
+            insists,
             group: group.clone(),
             label: format!("{label}-{number}"),
             chance: Chance::new(seed.wrapping_add(number)),
@@ -142,8 +159,8 @@ impl Drop for Fleet {
 }
 
 struct Worker {
-    http: SocketAddr,
-    mqtt: SocketAddr,
+    addresses: Vec<Address>,
+    insists: bool,
     group: Group,
     label: String,
     chance: Chance,
@@ -166,13 +183,24 @@ impl Worker {
             let name = format!("{}-{device}", self.label);
             let by_http = self.chance.below(2) == 0;
             let values = self.chance.below(4);
-            device += 1;
             match if by_http { self.by_http(&name, values) } else { self.by_mqtt(&name, values) } {
-                Came::Good(()) => {}
-                Came::Later => self.rest(),
-                Came::Wrong(what) => self.ledger.wrong(format!("{name}: {what}")),
+                Came::Good(()) => device += 1,
+                Came::Later => {
+                    device += u64::from(!self.insists);
+                    self.rest();
+                }
+                Came::Wrong(what) => {
+                    device += 1;
+                    self.ledger.wrong(format!("{name}: {what}"));
+                }
             }
         }
+    }
+
+    /// Where it goes this time.
+    fn address(&mut self) -> Address {
+        let which = self.chance.below(self.addresses.len() as u64);
+        self.addresses[which as usize]
     }
 
     fn is_over(&self) -> bool {
@@ -184,8 +212,8 @@ impl Worker {
         thread::sleep(REST);
     }
 
-    fn by_http(&self, name: &str, values: u64) -> Came<()> {
-        let Ok(mut http) = Http::open(self.http) else { return Came::Later };
+    fn by_http(&mut self, name: &str, values: u64) -> Came<()> {
+        let Ok(mut http) = Http::open(self.address().http()) else { return Came::Later };
         match judge(http.provision(&self.group.ask(name))) {
             Came::Good(token) => self.tell(name, token, values, |token, value| {
                 let Ok(reply) = http.telemetry(token, value) else { return Came::Later };
@@ -200,21 +228,20 @@ impl Worker {
         }
     }
 
-    fn by_mqtt(&self, name: &str, values: u64) -> Came<()> {
-        let Ok(mut mqtt) = Mqtt::open_to_provision(self.mqtt) else { return Came::Later };
+    fn by_mqtt(&mut self, name: &str, values: u64) -> Came<()> {
+        let Ok(mut mqtt) = Mqtt::open_to_provision(self.address().mqtt()) else { return Came::Later };
         match judge(mqtt.provision(&self.group.ask(name))) {
             Came::Good(token) => {
-                let mut session = None;
-                self.tell(name, token, values, |token, value| {
-                    publish_in(&mut session, self.mqtt, token, value)
-                })
+                let (mut session, there) = (None, self.address().mqtt());
+                self.tell(name, token, values, |token, value| publish_in(&mut session, there, token, value))
             }
             Came::Later => Came::Later,
             Came::Wrong(what) => Came::Wrong(what),
         }
     }
 
-    /// Notes the promise at once, then posts values and notes each that was acknowledged.
+    /// Notes the promise, once it has posted values and counted those that were acknowledged. Whatever becomes of
+    /// those, the device has its credentials and does not come again.
     fn tell(
         &self,
         name: &str,
@@ -232,8 +259,12 @@ impl Worker {
                     promise.values += 1;
                     self.ledger.stored.fetch_add(1, Ordering::Relaxed);
                 }
-                other => {
-                    end = other;
+                Came::Later => {
+                    self.rest();
+                    break;
+                }
+                Came::Wrong(what) => {
+                    end = Came::Wrong(what);
                     break;
                 }
             }

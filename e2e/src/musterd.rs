@@ -189,6 +189,15 @@ impl Setup {
     pub fn muster(&self) -> Result<Muster> {
         Muster::of(&self.folder, self.namespace.clone())
     }
+
+    /// The operator API of the server on this folder, opened with its first admin secret.
+    ///
+    /// # Errors
+    /// If nobody listens, or the secret is not there.
+    pub fn operator(&self) -> Result<Operator> {
+        let secret = fs::read_to_string(self.folder.join("keys/admin-secret"))?;
+        Operator::open(self.address.http(), secret.trim_end())
+    }
 }
 
 /// A server, killed on drop.
@@ -252,8 +261,7 @@ impl Musterd {
     /// # Errors
     /// If nobody listens, or the secret is not there.
     pub fn operator(&self) -> Result<Operator> {
-        let secret = fs::read_to_string(self.setup.folder.join("keys/admin-secret"))?;
-        Operator::open(self.setup.address.http(), secret.trim_end())
+        self.setup.operator()
     }
 
     /// Waits until the server says, in its folder, that it listens, and until quickstart has shown what to

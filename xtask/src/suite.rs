@@ -40,7 +40,7 @@ pub(crate) fn e2e(names: &[&str]) -> Result<()> {
     tests(&["--test", "e2e", "--"]).args(names).run()
 }
 
-/// The end-to-end tests of one name, which repeat themselves as often as a variable says.
+/// The end-to-end tests of one name, which go on as often or as long as a variable says.
 pub(crate) fn repeated(name: &str, variable: &str, times: u32) -> Result<()> {
     install()?;
     programs()?;

@@ -4,9 +4,12 @@
 //! A result that could not be recorded is kept until it can: what a neighbour has made must not be forgotten.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use domain::plan::{Action, Receipt, back_off_ms};
@@ -190,10 +193,10 @@ impl Runner {
 
     fn turn_steps(&mut self) {
         let finished = std::mem::take(&mut self.finished);
-        let claim = self.claim(self.steps_under_way);
+        let (claim, until) = (self.claim(self.steps_under_way), self.until());
         let now = self.shared.clock.now();
         match self.recording.tell(self.shared.store.advance(&Advance { finished: &finished, claim }, now)) {
-            Some(advanced) => self.advanced(advanced, claim),
+            Some(advanced) => self.advanced(advanced, claim, until),
             None => {
                 self.finished = finished;
                 std::thread::sleep(POLL);
@@ -201,7 +204,7 @@ impl Runner {
         }
     }
 
-    fn advanced(&mut self, advanced: Advanced, claim: Claim) {
+    fn advanced(&mut self, advanced: Advanced, claim: Claim, until: Instant) {
         for key in &advanced.refused {
             tracing::warn!(step = %key, "a step's result came after its lease was lost; its receipt is refused");
         }
@@ -209,18 +212,18 @@ impl Runner {
         // Where all that was asked for was there, there may be more.
         self.poked |= claim.limit > 0 && advanced.claimed.len() == claim.limit;
         for step in advanced.claimed {
-            self.begin_step(step);
+            self.begin_step(step, until);
         }
     }
 
     fn turn_questions(&mut self) {
         let said = std::mem::take(&mut self.said);
-        let claim = self.claim(self.hooks_under_way);
+        let (claim, until) = (self.claim(self.hooks_under_way), self.until());
         let now = self.shared.clock.now();
         match self.recording.tell(self.shared.store.advance_questions(&said, claim, now)) {
             Some(claimed) => {
                 self.poked |= claim.limit > 0 && claimed.len() == claim.limit;
-                claimed.into_iter().for_each(|question| self.ask(question));
+                claimed.into_iter().for_each(|question| self.ask(question, until));
             }
             None => {
                 self.said = said;
@@ -236,17 +239,22 @@ impl Runner {
         Claim { limit, lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX) }
     }
 
-    fn begin_step(&mut self, step: ClaimedStep) {
+    /// When the calls of what is claimed from now on are given up. The lease itself begins later, in the claim.
+    fn until(&self) -> Instant {
+        Instant::now() + self.lease.saturating_sub(MARGIN)
+    }
+
+    fn begin_step(&mut self, step: ClaimedStep, until: Instant) {
         self.steps_under_way += 1;
         let connector = self.connectors.get(&step.connector).cloned();
         let locked = |_| Fault::temporary("secrets-locked", "the server's own keys are locked");
         let view = self.shared.store.keys().map_err(locked).and_then(|keys| device_view(&step, keys));
-        let (limit, events) = (self.lease.saturating_sub(MARGIN), self.events.clone());
+        let events = self.events.clone();
         let work = async move {
             let result = match (view, connector) {
                 (Err(fault), _) => Err(fault),
                 (Ok(_), None) => Err(unknown_connector(&step.connector)),
-                (Ok(view), Some(connector)) => carry_out(&*connector, &step, &view, limit).await,
+                (Ok(view), Some(connector)) => carry_out(&*connector, &step, &view, until).await,
             };
             (step, result)
         };
@@ -257,14 +265,14 @@ impl Runner {
         });
     }
 
-    fn ask(&mut self, question: ClaimedQuestion) {
+    fn ask(&mut self, question: ClaimedQuestion, until: Instant) {
         self.hooks_under_way += 1;
         let hook = question.row.hook.as_ref().and_then(|name| self.hooks.get(name)).cloned();
-        let (limit, events) = (self.lease.saturating_sub(MARGIN), self.events.clone());
+        let events = self.events.clone();
         self.runtime.spawn(async move {
             let result = match hook {
                 None => Err(unknown_connector(question.row.hook.as_deref().unwrap_or_default())),
-                Some(hook) => ask(&*hook, &question, limit).await,
+                Some(hook) => ask(&*hook, &question, until).await,
             };
             let (id, fence, attempts) = (question.row.standing.id, question.fence, question.row.attempts);
             let _ = events.send(Event::Hook(HookEnd { id, fence, attempts, result }));
@@ -277,7 +285,7 @@ async fn carry_out(
     connector: &dyn Connector,
     step: &ClaimedStep,
     view: &DeviceView,
-    limit: Duration,
+    until: Instant,
 ) -> Result<Option<Receipt>, Fault> {
     let work = async {
         match step.action {
@@ -285,10 +293,10 @@ async fn carry_out(
             Action::Retire => connector.retire(view, &step.key, step.receipt.as_ref()).await.map(|()| None),
         }
     };
-    in_time(limit, work).await
+    in_time(until, work).await
 }
 
-async fn ask(hook: &dyn Hook, question: &ClaimedQuestion, limit: Duration) -> Result<HookAnswer, Fault> {
+async fn ask(hook: &dyn Hook, question: &ClaimedQuestion, until: Instant) -> Result<HookAnswer, Fault> {
     let row = &question.row;
     let unreadable = |_| Fault::permanent("question-unreadable", "the source of the question cannot be read");
     let asked = Asked {
@@ -304,12 +312,21 @@ async fn ask(hook: &dyn Hook, question: &ClaimedQuestion, limit: Duration) -> Re
         gateway: row.gateway,
     };
     let key = domain::StepKey { operation: domain::OperationId(row.standing.id.0), index: 0 };
-    in_time(limit, hook.ask(&asked, &key)).await
+    in_time(until, hook.ask(&asked, &key)).await
 }
 
-async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let slow = |_| Fault::temporary("lease-ended", "there was no answer before the step's lease ended");
-    tokio::time::timeout(limit, work).await.map_err(slow)?
+/// What a call comes to, if it does by then. A process that stood still may wake up long after its leases: so the
+/// time is looked at first, and what has not been sent by then never is.
+async fn in_time<T>(until: Instant, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let (mut work, mut over) = (pin!(work), pin!(tokio::time::sleep_until(until.into())));
+    poll_fn(|context| {
+        if over.as_mut().poll(context).is_ready() || Instant::now() >= until {
+            let slow = "there was no answer before the step's lease ended";
+            return Poll::Ready(Err(Fault::temporary("lease-ended", slow)));
+        }
+        work.as_mut().poll(context)
+    })
+    .await
 }
 
 fn unknown_connector(name: &str) -> Fault {
@@ -368,3 +385,35 @@ pub(crate) fn step_fault(fault: Fault, attempts: u32, entropy: &mut dyn Entropy)
 
 /// The longest that a neighbour may put us off at once, in milliseconds: an hour.
 const LONGEST_ASKED_MS: u64 = 60 * 60 * 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call that waits for its turn once, and says how often it went on. The process stands still meanwhile.
+    async fn frozen(stands_still: Duration, until: Instant) -> (u32, Result<(), Fault>) {
+        let mut steps = 0;
+        let work = poll_fn(|context| {
+            steps += 1;
+            if steps == 2 {
+                return Poll::Ready(Ok(()));
+            }
+            std::thread::sleep(stands_still);
+            context.waker().wake_by_ref();
+            Poll::Pending
+        });
+        let result = in_time(until, work).await;
+        (steps, result)
+    }
+
+    #[tokio::test]
+    async fn a_process_that_wakes_up_after_its_lease_sends_nothing_more() {
+        let soon = Duration::from_millis(200);
+        let (steps, result) = frozen(soon * 2, Instant::now() + soon).await;
+        assert_eq!((steps, result.unwrap_err().code), (1, "lease-ended"));
+        let (steps, result) = frozen(Duration::ZERO, Instant::now()).await;
+        assert_eq!((steps, result.unwrap_err().code), (0, "lease-ended"));
+        let (steps, result) = frozen(Duration::ZERO, Instant::now() + Duration::from_secs(600)).await;
+        assert!(steps == 2 && result.is_ok());
+    }
+}

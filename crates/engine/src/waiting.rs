@@ -11,7 +11,7 @@ use std::time::Duration;
 use domain::plan::Phase;
 use domain::{DeviceKey, Outcome, Promise, QuestionId, Refusal, Timestamp, Verdict};
 use parking_lot::Mutex;
-use store::OperationStatus;
+use store::{OperationStatus, StoreError};
 
 use crate::batch::Job;
 use crate::fair_queue::FairQueue;
@@ -118,7 +118,7 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn look(&self, operations: bool) -> Result<(), store::StoreError> {
+    fn look(&self, operations: bool) -> Result<(), StoreError> {
         let waiting = &self.shared.waiting;
         let ids = waiting.questions();
         for (id, standing) in ids.iter().zip(self.shared.store.verdicts(&ids)?) {
@@ -157,13 +157,23 @@ impl Keeper<'_> {
             job.refuse(self.shared, if person { Refusal::ApprovalPending } else { Refusal::HookPending });
         }
         for (job, promise) in devices {
-            let status = self.shared.store.operation_statuses(&[promise.device]).ok();
-            match status.and_then(|mut it| it.pop().flatten()) {
-                Some(status) if !status.keeps_waiting => job.answer(self.shared, promise, &status),
-                Some(_) => job.refuse(self.shared, Refusal::OperationRunning),
-                None => job.refuse(self.shared, Refusal::DeviceLeaving),
+            let found = self.shared.store.operation_statuses(&[promise.device]);
+            match answerable(found.map(|mut it| it.pop().flatten())) {
+                Ok(status) => job.answer(self.shared, promise, &status),
+                Err(refusal) => job.refuse(self.shared, refusal),
             }
         }
+    }
+}
+
+/// Where an operation stands that keeps its device waiting no longer, or what the device hears instead. That it
+/// leaves is said only where that is known: a device does not come again after it.
+fn answerable(found: Result<Option<OperationStatus>, StoreError>) -> Result<OperationStatus, Refusal> {
+    match found {
+        Ok(Some(status)) if !status.keeps_waiting => Ok(status),
+        Ok(Some(_)) => Err(Refusal::OperationRunning),
+        Ok(None) => Err(Refusal::DeviceLeaving),
+        Err(error) => Err(error.refusal()),
     }
 }
 
@@ -197,5 +207,17 @@ impl Job {
     pub(crate) fn refuse(self, shared: &Shared, refusal: Refusal) {
         shared.attempts.note(self.attempt(shared.clock.now(), None, refusal.code()));
         let _ = self.reply.send(Outcome::Refused(refusal));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_is_not_told_that_it_leaves_where_nobody_could_look() {
+        let said = answerable(Err(StoreError::Unavailable("the connection was lost".into())));
+        assert_eq!(said.unwrap_err(), Refusal::StoreUnavailable);
+        assert_eq!(answerable(Ok(None)).unwrap_err(), Refusal::DeviceLeaving);
     }
 }

@@ -1,103 +1,82 @@
-//! Two servers on one PostgreSQL: they are killed in turn, and so is the database.
+//! Two servers on one PostgreSQL, and two neighbours. For as long as `MUSTER_SERVER_SECONDS` says (60 unless set)
+//! one of them is always being killed, frozen or put off: the servers in turn, the database, the neighbours. In
+//! the end all that was acknowledged is there, and the neighbours know who is in, and nobody else.
 //!
-//! `MUSTER_SERVER_KILLS` says how often (12 unless set), `MUSTER_SEED` replays a run that was printed.
+//! `MUSTER_SEED` replays the draws of a run that was printed.
 
-use std::path::Path;
+mod ends;
+mod leaving;
+mod pair;
+mod storm;
+
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::PATIENCE;
 use e2e::device::{Group, Mqtt};
-use e2e::fleet::{self, Fleet, Promise};
-use e2e::history;
-use e2e::musterd::{Musterd, SEED_KEY, SEED_SECRET, Setup};
+use e2e::fleet::{Fleet, Promise};
 use e2e::settings::{Chance, runs, seed};
-use testkit::postgres::Postgres;
 use testkit::wait::eventually;
 
-/// How many devices are busy at once at each server.
-const WORKERS: u64 = 4;
+use leaving::Farewells;
+use pair::Pair;
 
-/// Two servers that share a database and a key-encryption key.
-struct Pair {
-    setups: [Setup; 2],
-    servers: [Option<Musterd>; 2],
-}
+/// How many devices are busy at once with what neighbours are told of.
+const JOINING: u64 = 16;
 
-impl Pair {
-    fn start(url: &str, keys: &Path) -> Result<Pair> {
-        let setup = |name: &str| -> Result<Setup> {
-            let setup = Setup::quickstart()?.setting("NAME", name).setting("DATABASE__URL", url);
-            Ok(setup.setting("KEYS__FILE", keys.join("kek")))
-        };
-        let setups = [setup("one")?, setup("two")?];
-        let servers = [Some(setups[0].start()?), Some(setups[1].start()?)];
-        Ok(Pair { setups, servers })
+/// How many are, at each server, with what is nobody's business.
+const ALONE: u64 = 1;
+
+#[test]
+fn what_two_servers_promise_holds_whoever_is_killed_or_frozen_and_neighbours_know_who_is_in() -> Result<()> {
+    let mut chance = Chance::new(seed("servers"));
+    let duration = Duration::from_secs(runs("MUSTER_SERVER_SECONDS", 60));
+    let mut pair = Pair::start()?;
+    let [one, two] = pair.addresses();
+    let mut alone =
+        |address, label| Fleet::start(address, &Group::new("alone", "a secret"), label, ALONE, chance.draw());
+    let quiet = [alone(one, "one"), alone(two, "two")];
+    let joining =
+        Fleet::insist(&[one, two], &Group::new("joined", "a secret"), "joined", JOINING, chance.draw());
+    let farewells = Farewells::new(&pair, &joining, chance.draw());
+    let (storm, (left, turned_back)) = thread::scope(|scope| -> Result<_> {
+        let leaving = scope.spawn(|| farewells.say());
+        let storm = storm::rage(&mut pair, &mut chance, duration);
+        farewells.end();
+        let left = leaving.join().ok().context("a panic among those who leave")?;
+        Ok((storm?, left?))
+    })?;
+    let mut promises = Vec::new();
+    for fleet in quiet.into_iter().chain([joining]) {
+        promises.extend(fleet.stop().map_err(|error| ends::explained(&pair, error))?);
     }
-
-    fn server(&self, which: usize) -> Result<&Musterd> {
-        self.servers[which].as_ref().context("it was killed")
-    }
-
-    /// Kills one and starts it again.
-    fn kill(&mut self, which: usize) -> Result<()> {
-        let server = self.servers[which].take().context("it was killed")?;
-        server.must_be_running()?;
-        server.kill()?;
-        self.servers[which] = Some(self.setups[which].start()?);
-        Ok(())
-    }
-}
-
-fn fleet(setup: &Setup, label: &str, seed: u64) -> Fleet {
-    Fleet::start(setup.address(), &Group::new(SEED_KEY, SEED_SECRET), label, WORKERS, seed)
-}
-
-/// Waits until each fleet was told something more.
-fn wait_for_load(fleets: &[Fleet; 2], more: u64) -> Result<()> {
-    for fleet in fleets {
-        let before = fleet.ledger().granted();
-        eventually("the load", PATIENCE, || (fleet.ledger().granted() >= before + more).then_some(()))?;
-    }
+    say(&format!(
+        "servers: {} kills, {} database restarts, {} freezes, {} late results refused, {} provisionings \
+         acknowledged, {} departures, {turned_back} more on their way",
+        storm.kills,
+        storm.restarts,
+        storm.freezes,
+        storm.refused,
+        promises.len(),
+        left.len()
+    ));
+    ensure!(promises.len() > 20 && !left.is_empty(), "there was no load");
+    ensure!(storm.freezes < 4 || storm.refused > 0, "whoever was frozen held no lease");
+    ends::until_all_is_done(&pair)?;
+    ends::check_promises(&pair, &promises, &left)?;
+    let inside = ends::check_neighbours(&pair)?;
+    ends::let_all_leave(&pair)?;
+    say(&format!("servers: {inside} devices were in, all have left, and no neighbour knows of any"));
     Ok(())
 }
 
 #[test]
-fn nothing_that_was_acknowledged_is_lost_when_two_servers_and_their_database_are_killed_in_turn() -> Result<()>
-{
-    let mut chance = Chance::new(seed("servers"));
-    let postgres = Postgres::start()?;
-    let database = postgres.database()?;
-    let keys = tempfile::Builder::new().prefix("muster-keys-").tempdir()?;
-    let mut pair = Pair::start(&postgres.url(&database), keys.path())?;
-    let seeds = [chance.draw(), chance.draw()];
-    let fleets = [fleet(&pair.setups[0], "one", seeds[0]), fleet(&pair.setups[1], "two", seeds[1])];
-    for run in 0..runs("MUSTER_SERVER_KILLS", 12) {
-        wait_for_load(&fleets, 1 + chance.below(200)).with_context(|| format!("run {run}"))?;
-        match run % 8 {
-            3 => postgres.kill().and_then(|()| postgres.resume()),
-            7 => postgres.stop().and_then(|()| postgres.resume()),
-            which => pair.kill((which % 2) as usize),
-        }
-        .with_context(|| format!("run {run}"))?;
-    }
-    wait_for_load(&fleets, 20)?;
-    let promises: Vec<Vec<Promise>> = fleets.into_iter().map(Fleet::stop).collect::<Result<_>>()?;
-    ensure!(promises.iter().all(|promises| promises.len() > 20), "there was no load");
-    let stored = history::temperatures_in(&postgres, &database)?;
-    // Each server keeps what the other one has promised.
-    fleet::check_against(pair.server(1)?, &promises[0], &stored)?;
-    fleet::check_against(pair.server(0)?, &promises[1], &stored)?;
-    fleet::check_twins(pair.server(0)?)
-}
-
-#[test]
 fn what_an_operator_does_at_one_server_holds_at_the_other_one() -> Result<()> {
-    let postgres = Postgres::start()?;
-    let keys = tempfile::Builder::new().prefix("muster-keys-").tempdir()?;
-    let pair = Pair::start(&postgres.url(&postgres.database()?), keys.path())?;
-    let fleet = fleet(&pair.setups[1], "device", 1);
-    wait_for_load_of(&fleet, 3)?;
+    let pair = Pair::start()?;
+    let [_, address] = pair.addresses();
+    let fleet = Fleet::start(address, &Group::new("alone", "a secret"), "device", 4, 1);
+    eventually("the load", PATIENCE, || (fleet.ledger().granted() >= 3).then_some(()))?;
     let promises = fleet.stop()?;
     let (here, there) = (pair.server(0)?, pair.server(1)?);
     let connect = |promise: &Promise| Mqtt::open_with_token(there.address().mqtt(), &promise.token);
@@ -111,6 +90,7 @@ fn what_an_operator_does_at_one_server_holds_at_the_other_one() -> Result<()> {
     Ok(())
 }
 
-fn wait_for_load_of(fleet: &Fleet, devices: u64) -> Result<()> {
-    eventually("the load", Duration::from_secs(60), || (fleet.ledger().granted() >= devices).then_some(()))
+#[expect(clippy::print_stderr, reason = "the test's output is where its reader looks for the figures")]
+fn say(what: &str) {
+    eprintln!("{what}");
 }
