@@ -7,6 +7,7 @@ use e2e::PATIENCE;
 use e2e::device::{Answer, Group, Http, Mqtt};
 use e2e::joined::{Joined, reading};
 use e2e::musterd::{SEED_KEY, SEED_SECRET};
+use serde_json::json;
 use testkit::receiver::{How, Misbehaviour};
 use testkit::wait::eventually;
 
@@ -161,8 +162,16 @@ fn a_whole_profile_leaves_with_one_word() -> Result<()> {
         (joined.receiver.devices().ok()?.len() == 21).then_some(())
     })?;
     let chosen = ["device", "decommission", "--profile", "pumps", "--name-prefix", "pump-"];
-    let told = joined.muster.ok(&[&chosen[..], &["--dry-run"]].concat())?;
-    ensure!(told.contains("20 devices would leave"), "{told}");
+    let rehearsed = [&chosen[..], &["--dry-run"]].concat();
+    let told = joined.muster.ok(&rehearsed)?;
+    ensure!(told.contains("20 devices") && told.contains("erp: 20"), "{told}");
+    ensure!(joined.muster.json(&rehearsed)?["would_retire"] == json!({ "erp": 20 }));
+    joined.until_settled("valve")?;
+    let outside = joined.known_outside("valve")?[0].external_id.clone();
+    let alone = ["device", "decommission", "valve", "--dry-run"];
+    let undone = json!([{ "step": 0, "connector": "erp", "external_id": outside }]);
+    ensure!(joined.muster.json(&alone)?["would_retire"] == undone, "{outside}");
+    ensure!(joined.muster.ok(&alone)?.contains(&format!("step 0, erp: {outside}")));
     ensure!(joined.receiver.devices()?.len() == 21);
     joined.muster.ok(&[&chosen[..], &["--yes"]].concat())?;
     eventually("the neighbour to forget them", PATIENCE, || {
@@ -173,16 +182,36 @@ fn a_whole_profile_leaves_with_one_word() -> Result<()> {
 }
 
 #[test]
+fn a_connector_and_a_hook_are_tested_from_a_terminal_and_tell_what_is_wrong() -> Result<()> {
+    let joined = Joined::start(&CREATE)?;
+    for name in ["erp", "gate"] {
+        let test = ["connector", "test", name];
+        ensure!(joined.muster.ok(&test)?.contains("yes"), "{name}");
+        for (how, code) in [(How::Down, "unreachable"), (How::Status(401, None), "rejected")] {
+            joined.receiver.misbehave(&Misbehaviour::instead_of_work(how))?;
+            let said = joined.muster.run(&test)?;
+            ensure!(said.code == 1 && said.out.contains(code) && said.err.contains("hint:"), "{said:?}");
+            joined.receiver.heal()?;
+        }
+        ensure!(joined.muster.json(&test)?["works"] == true, "{name} is well again");
+    }
+    let said = joined.muster.fails(1, &["connector", "test", "nobody"])?;
+    ensure!(said.contains("hint:") && said.contains("muster connector list"), "{said}");
+    ensure!(joined.receiver.counts()?.made == 0, "a test makes nothing");
+    joined.check_peace()
+}
+
+#[test]
 fn a_hook_is_asked_before_a_device_comes_in() -> Result<()> {
     let hook = ["--hook", "gate", "--initial-attributes", r#"{"site":"a","line":1}"#];
     let joined = Joined::start(&[&CREATE[..], &hook].concat())?;
-    joined.receiver.answer_questions(&serde_json::json!({ "allow": true, "attributes": { "site": "b" } }))?;
+    joined.receiver.answer_questions(&json!({ "allow": true, "attributes": { "site": "b" } }))?;
     ensure!(joined.ask("welcome")?.is_granted());
-    ensure!(joined.device("welcome")?["attributes"] == serde_json::json!({ "site": "b", "line": 1 }));
-    joined.receiver.answer_questions(&serde_json::json!({ "allow": false, "reason": "stolen" }))?;
+    ensure!(joined.device("welcome")?["attributes"] == json!({ "site": "b", "line": 1 }));
+    joined.receiver.answer_questions(&json!({ "allow": false, "reason": "stolen" }))?;
     ensure!(matches!(joined.ask("unwelcome")?, Answer::Refused { .. }));
     ensure!(joined.muster.ok(&["approval", "list", "--all"])?.contains("unwelcome"));
-    joined.receiver.answer_questions(&serde_json::json!({ "allow": true }))?;
+    joined.receiver.answer_questions(&json!({ "allow": true }))?;
     joined.receiver.misbehave(&Misbehaviour::instead_of_work(How::Down))?;
     ensure!(joined.ask("patient")? == Answer::Later);
     joined.receiver.heal()?;

@@ -1,11 +1,13 @@
 //! `muster device decommission`, `muster device timeline`, `muster decommission`
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
+use serde::Serialize;
 use wire::admin::{
     self, DecommissionMany, Decommissioned, DepartureReport, Device, Operation, ReportKey, SignedReport,
     TimelineEntry,
@@ -67,7 +69,7 @@ impl Decommission {
     async fn one(&self, name: &str, client: &Client, out: &mut Output) -> Result<(), Failure> {
         if self.confirmation.is_dry_run() {
             let device: Device = client.get(&["devices", name], &self.scope.query()).await?;
-            out.sheet(&device)?;
+            out.sheet(&Rehearsal(&device))?;
             return out.note("It would leave; nothing was changed.");
         }
         self.confirmation.ask(&format!("Decommission the device {name} and void its credentials?"))?;
@@ -86,35 +88,41 @@ impl Decommission {
 
     async fn many(&self, client: &Client, out: &mut Output) -> Result<(), Failure> {
         let chosen = self.walk(true, client, |_| ()).await?;
-        if chosen.is_empty() {
+        if chosen.names.is_empty() {
             return out.note("No device that is not leaving already is chosen.");
         }
         if self.confirmation.is_dry_run() {
-            let shown = chosen.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-            let more = if chosen.len() > NAMES_SHOWN { ", …" } else { "" };
-            return out.note(&format!("{} devices would leave: {shown}{more}", chosen.len()));
+            return out.sheet(&chosen);
         }
-        self.confirmation
-            .ask(&format!("Decommission {} devices and void their credentials?", chosen.len()))?;
-        let bar = ProgressBar::new(chosen.len() as u64).with_style(style());
+        let count = chosen.names.len();
+        self.confirmation.ask(&format!("Decommission {count} devices and void their credentials?"))?;
+        let bar = ProgressBar::new(count as u64).with_style(style());
         let left = self.walk(false, client, |count| bar.inc(count)).await?;
         bar.finish_and_clear();
-        out.note(&format!("{} devices are leaving.", left.len()))
+        out.note(&format!("{} devices are leaving.", left.names.len()))
     }
 
     /// Page by page; where it was cut short, the next run goes on with those that are left.
-    async fn walk(&self, dry_run: bool, client: &Client, told: impl Fn(u64)) -> Result<Vec<String>, Failure> {
-        let mut names = Vec::new();
+    async fn walk(
+        &self,
+        dry_run: bool,
+        client: &Client,
+        told: impl Fn(u64),
+    ) -> Result<Decommissioned, Failure> {
+        let mut all = Decommissioned { names: Vec::new(), would_retire: BTreeMap::new(), next: None };
         let mut cursor = None;
         loop {
             let request = self.request(dry_run, cursor);
             let page: Decommissioned =
                 client.send_json(Method::POST, &["devices:decommission"], &[], &request).await?;
             told(page.names.len() as u64);
-            names.extend(page.names);
+            all.names.extend(page.names);
+            for (connector, count) in page.would_retire {
+                *all.would_retire.entry(connector).or_default() += count;
+            }
             cursor = page.next;
             if cursor.is_none() {
-                return Ok(names);
+                return Ok(all);
             }
         }
     }
@@ -300,6 +308,34 @@ impl Row for TimelineEntry {
             members.retain(|key, value| key != "v" && !value.is_null());
         }
         vec![self.at.clone(), self.kind.clone(), self.actor.clone(), detail.to_string()]
+    }
+}
+
+/// A device that would leave.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Rehearsal<'a>(&'a Device);
+
+impl Sheet for Rehearsal<'_> {
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = self.0.lines();
+        lines.extend(self.0.would_retire.iter().map(|it| {
+            let outside = it.external_id.as_deref().unwrap_or("no receipt: its answer never came");
+            ("would be undone", format!("step {}, {}: {outside}", it.step, it.connector))
+        }));
+        lines
+    }
+}
+
+impl Sheet for Decommissioned {
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let shown = self.names.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if self.names.len() > NAMES_SHOWN { ", …" } else { "" };
+        let mut lines = vec![("would leave", format!("{} devices: {shown}{more}", self.names.len()))];
+        let undone =
+            |(connector, count): (&String, &u64)| ("would be undone", format!("{connector}: {count}"));
+        lines.extend(self.would_retire.iter().map(undone));
+        lines
     }
 }
 

@@ -231,7 +231,9 @@ impl ConnectorCommand {
                 if check.works {
                     return Ok(());
                 }
-                Err(Failure::new(Kind::Refused, format!("{name} could not work right now")))
+                let code = check.code.unwrap_or_default();
+                Err(Failure::new(Kind::Refused, format!("{name} could not work right now: {code}"))
+                    .hint("what each code means, and what to do about it: docs/connectors/webhook.md"))
             }
         }
     }

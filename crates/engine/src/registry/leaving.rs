@@ -1,6 +1,6 @@
 //! How devices leave: one verb, whatever they have joined; and how they are taken back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use domain::plan::{OperationKind, Phase};
 use domain::{DeviceState, OperationId, ProfileId, Timestamp};
@@ -34,6 +34,8 @@ pub struct Selector {
 pub struct Left {
     /// The names of those that leave now, or would.
     pub names: Vec<String>,
+    /// How many of them each neighbour would be told to undo, by its name; only of those that would leave.
+    pub would_retire: BTreeMap<String, u64>,
     /// Where the next call goes on; `None` where all were looked at.
     pub next: Option<String>,
 }
@@ -123,10 +125,23 @@ impl Registry {
         let past = rows.last().is_some_and(|last| chosen.is_past(&last.record.name));
         let rows: Vec<DeviceRow> = rows.into_iter().filter(|row| chosen.takes(row)).collect();
         let names = rows.iter().map(|row| row.record.name.clone()).collect();
-        if !dry_run && !rows.is_empty() {
+        let mut would_retire = BTreeMap::new();
+        if dry_run {
+            would_retire = self.would_retire(&rows)?;
+        } else if !rows.is_empty() {
             self.let_all_leave(operator, &rows, grace_ms)?;
         }
-        Ok(Left { names, next: next.filter(|_| !past) })
+        Ok(Left { names, would_retire, next: next.filter(|_| !past) })
+    }
+
+    fn would_retire(&self, rows: &[DeviceRow]) -> Result<BTreeMap<String, u64>, RegistryError> {
+        let devices: Vec<_> = rows.iter().map(|row| row.record.key).collect();
+        let known = self.store.read(|view| view.steps_of_each(&devices))?;
+        let mut counts = BTreeMap::new();
+        for step in known.values().flat_map(|steps| domain::plan::leaving(steps)) {
+            *counts.entry(step.connector).or_default() += 1;
+        }
+        Ok(counts)
     }
 
     /// Takes a leaving device back while its grace lasts: it is expected, as if it had never come.

@@ -68,7 +68,7 @@ pub(super) async fn decommission_many(
         registry.decommission_devices(&operator, &tenant, &selector, grace, after, asked.dry_run)
     })
     .await?;
-    Ok(Json(Decommissioned { names: left.names, next: left.next }))
+    Ok(Json(Decommissioned { names: left.names, would_retire: left.would_retire, next: left.next }))
 }
 
 /// Which entries of a timeline.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use domain::admission::Answer;
 use domain::name::MAX_CHARS;
-use domain::plan::{Gate, StepRule, StepState};
+use domain::plan::{Gate, PlannedStep, StepRule, StepState};
 use domain::profile::{NamePattern, PreProvisionedCredentials};
 use domain::{Credential, DeviceState, Reprovision, Secret, Strategy, Timestamp, Verdict};
 use engine::registry::{self as ours, RegistryError, Right};
@@ -104,6 +104,7 @@ pub(super) fn device(device: ours::Device) -> admin::Device {
         attributes: None,
         grace_until: None,
         known_to: Vec::new(),
+        would_retire: Vec::new(),
         operation: None,
     }
 }
@@ -117,13 +118,20 @@ pub(super) fn life(life: ours::Life) -> admin::Device {
         .collect();
     let leaving = life.device.state == DeviceState::Decommissioning;
     let steps: Vec<_> = life.steps.into_iter().map(|step| step.record).collect();
+    let plan = domain::plan::leaving(&steps);
     admin::Device {
         attributes: (!object.is_empty()).then_some(object.into()),
         grace_until: life.grace_until.filter(|_| leaving).map(instant),
-        known_to: domain::plan::leaving(&steps).into_iter().map(|step| step.connector).collect(),
+        known_to: plan.iter().map(|step| step.connector.clone()).collect(),
+        would_retire: (0..).zip(plan).map(retirement).collect(),
         operation: life.pending.map(|operation| operation.0),
         ..device(life.device)
     }
+}
+
+fn retirement((step, planned): (u32, PlannedStep)) -> admin::Retirement {
+    let external_id = planned.receipt.map(|receipt| receipt.external_id);
+    admin::Retirement { step, connector: planned.connector, external_id }
 }
 
 pub(super) fn operation(operation: ours::Operation) -> admin::Operation {

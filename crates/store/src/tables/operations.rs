@@ -6,6 +6,8 @@ mod leases;
 mod lives;
 mod settle;
 
+use std::collections::HashMap;
+
 use domain::plan::{Action, Gate, OperationKind, Phase, Progress, Receipt, StepRecord, StepState};
 use domain::{DeviceKey, Generation, OperationId, StepKey, TenantId, Timestamp};
 
@@ -151,6 +153,32 @@ impl View<'_> {
     /// What the database says.
     pub fn steps_of(&self, device: DeviceKey) -> Result<Vec<StepRow>, StoreError> {
         steps_of(self.sql, device)
+    }
+
+    /// The same for many devices; those that none was planned for are not among them.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn steps_of_each(
+        &self,
+        devices: &[DeviceKey],
+    ) -> Result<HashMap<DeviceKey, Vec<StepRecord>>, StoreError> {
+        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+        let mut take = |row: &Row<'_>| {
+            found.entry(DeviceKey(row.unsigned(14)?)).or_default().push(read_step(row)?.record);
+            Ok(true)
+        };
+        let text = |of: &str| {
+            format!("SELECT {STEP_COLUMNS}, device FROM steps WHERE device {of} ORDER BY operation, step")
+        };
+        if self.sql.is_postgres() {
+            let keys: Vec<i64> = devices.iter().map(|device| device.0.cast_signed()).collect();
+            self.sql.each(&text("= ANY(?)"), &[Param::array(&keys)], take)?;
+        } else {
+            let text = text("= ?");
+            devices.iter().try_for_each(|device| self.sql.each(&text, params![*device], &mut take))?;
+        }
+        Ok(found)
     }
 }
 

@@ -72,6 +72,24 @@ fn the_operations_of_a_batch_begin_with_their_devices() {
 }
 
 #[test]
+fn the_steps_of_many_devices_are_those_of_each() {
+    let house = House::new();
+    let batch: Vec<_> = (0..5).map(|number| joining(&house, &format!("pump-{number}"))).collect();
+    house.record(&batch);
+    house.record(&[house.create("without-a-plan")]);
+    advance(&house, &[done(&claim(&house, 1, LONG)[0], "out-1")], 0, LONG);
+    let keys: Vec<_> = batch.iter().map(|provision| provision.device.key).skip(1).collect();
+    let bare = house.device("without-a-plan").unwrap().key;
+    let asked = [&keys[..], &[bare]].concat();
+    let found = house.store.read(|view| view.steps_of_each(&asked)).unwrap();
+    assert_eq!(found.len(), keys.len(), "who has no plan is not among them, nor who was not asked about");
+    for key in keys {
+        let each = house.store.read(|view| view.steps_of(key)).unwrap();
+        assert_eq!(found[&key], each.into_iter().map(|step| step.record).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn a_step_that_is_done_lets_the_device_have_its_answer_and_releases_what_is_behind() {
     let house = House::new();
     let operation = house.record(&[joining(&house, "pump")])[0].unwrap().operation.unwrap();

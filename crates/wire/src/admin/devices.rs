@@ -65,9 +65,24 @@ pub struct Device {
     /// The neighbours that may know it; only where one device is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known_to: Vec<String>,
+    /// What would be undone if it left now, in that order; only where one device is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_retire: Vec<Retirement>,
     /// The number of its newest operation, where that is not done; only where one device is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<u64>,
+}
+
+/// What a neighbour would be told to undo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retirement {
+    /// Its place in the plan, from 0.
+    pub step: u32,
+    /// With which connector.
+    pub connector: String,
+    /// The device's name outside, by the receipt; absent where an attempt was made whose answer never came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
 }
 
 /// Adds a device that is expected.

@@ -1,5 +1,7 @@
 //! Durable work and its parts, and how devices leave.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Gate;
@@ -107,6 +109,9 @@ pub struct DecommissionMany {
 pub struct Decommissioned {
     /// The names of those that leave now, or would.
     pub names: Vec<String>,
+    /// How many of them each neighbour would be told to undo; only where that was all that was asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub would_retire: BTreeMap<String, u64>,
     /// Where the next call goes on; absent where all were looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
