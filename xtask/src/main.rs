@@ -26,6 +26,7 @@ Chores of this workspace: cargo xtask COMMAND
   e2e [NAME]               the end-to-end tests, or those with NAME in their name
   crash [--all]            kills, power cuts and full disks: 20 runs of each, or 200
   faults [--all]           the fault matrix of neighbour, act and write: a kill for each pair, or at each write
+  faults --planted         plant a bug in a copy of the tree and let the fault matrix find it
   servers [--seconds N]    two servers on one PostgreSQL with neighbours: killed, frozen and put off for N seconds (60)
   sim [HISTORIES [FIRST]]  seeded histories of engine and store beside a model: 10,000, from seed 1
   sim --planted            plant three bugs in copies of the tree and let the simulation find them
@@ -58,6 +59,7 @@ fn chore(arguments: &[String]) -> Result<()> {
         ["crash", "--all"] => suite::repeated("crash", "MUSTER_CRASH_RUNS", 200),
         ["faults"] => suite::faults(""),
         ["faults", "--all"] => suite::faults("all"),
+        ["faults", "--planted"] => suite::faults_planted(),
         ["servers"] => suite::repeated("servers", "MUSTER_SERVER_SECONDS", 60),
         ["servers", "--seconds", seconds] => {
             suite::repeated("servers", "MUSTER_SERVER_SECONDS", seconds.parse()?)

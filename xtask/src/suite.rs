@@ -5,8 +5,11 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::cache;
-use crate::run::{cargo, program};
+use crate::planted;
+use crate::run::{Run, cargo, program};
 
+/// The packages of the programs that are shipped, and of the neighbour that they talk to.
+const PROGRAMS: [&str; 6] = ["--package", "server", "--package", "cli", "--package", "testkit"];
 /// Seconds for each fuzz target.
 const FUZZ_SECONDS: u64 = 20;
 
@@ -27,8 +30,7 @@ pub(crate) fn all() -> Result<()> {
 /// Builds the programs as they are shipped, the neighbour that they talk to, and the one that the crash tests
 /// cut off.
 pub(crate) fn programs() -> Result<()> {
-    let packages = ["--package", "server", "--package", "cli", "--package", "testkit"];
-    cargo(&["build", "--release", "--locked"]).args(&packages).run()?;
+    cargo(&["build", "--release", "--locked"]).args(&PROGRAMS).run()?;
     let writer = ["--features", "store/test-durability", "--example", "crash_writer"];
     cargo(&["build", "--workspace", "--locked"]).args(&writer).run()
 }
@@ -51,8 +53,21 @@ pub(crate) fn repeated(name: &str, variable: &str, times: u32) -> Result<()> {
 pub(crate) fn faults(which: &str) -> Result<()> {
     install()?;
     programs()?;
-    let shown = ["--test", "e2e", "--", "faults::", "--nocapture"];
-    tests(&shown).env("MUSTER_FAULTS", which).run()
+    matrix().env("MUSTER_FAULTS", which).run()
+}
+
+/// Plants a bug in a copy of the tree, and lets the fault matrix find it in the programs that are built of it.
+pub(crate) fn faults_planted() -> Result<()> {
+    const BUG: &str = "unanswered";
+    install()?;
+    let copy = planted::tree(BUG, &format!("e2e/tests/e2e/faults/planted/{BUG}.patch"))?;
+    let target = cache::folder().join("faults-target");
+    cargo(&["build", "--locked"]).args(&PROGRAMS).env("CARGO_TARGET_DIR", &target).within(&copy).run()?;
+    planted::find(BUG, matrix().env("MUSTER_BIN_DIR", target.join("debug")), "MUSTER_FAULTS=")
+}
+
+fn matrix() -> Run {
+    tests(&["--test", "e2e", "--", "faults::", "--nocapture"])
 }
 
 /// Writes the table of refusals that a test compares with the code.
@@ -68,7 +83,7 @@ fn install() -> Result<()> {
 
 /// Tests of the whole workspace: always all of it, so that no dependency is built twice with other features.
 /// One after the other, because an end-to-end test wants the machine for itself.
-fn tests(which: &[&str]) -> crate::run::Run {
+fn tests(which: &[&str]) -> Run {
     cargo(&["test", "--workspace", "--locked"])
         .args(which)
         .env("RUST_TEST_THREADS", "1")
