@@ -161,6 +161,12 @@ pub(crate) fn named(sql: Sql<'_>, tenant: TenantId, name: &str) -> Result<Option
     Ok(View::of(sql).device_named(tenant, name)?.map(|row| row.record))
 }
 
+/// As [`by_key`], for whoever decides by it: it stays as it is read until the transaction ends.
+pub(crate) fn held(sql: Sql<'_>, key: DeviceKey) -> Result<Option<DeviceRecord>, StoreError> {
+    let text = format!("SELECT {COLUMNS} FROM devices WHERE device = ?{}", sql.for_update());
+    Ok(sql.first(&text, params![key], read_row)?.map(|row| row.record))
+}
+
 /// The device of a key that a token names; whose it is, the row says.
 pub(crate) fn by_key(sql: Sql<'_>, key: DeviceKey) -> Result<Option<DeviceRecord>, StoreError> {
     let text = format!("SELECT {COLUMNS} FROM devices WHERE device = ?");

@@ -17,6 +17,7 @@ mod sealed;
 mod servers;
 mod steps;
 mod telemetry;
+mod together;
 
 /// Which database the suite runs on.
 const POSTGRES: bool = true;

@@ -42,7 +42,7 @@ fn count_devices(house: &House) -> i64 {
 }
 
 /// A store whose server is called `test`, and a second one beside it.
-fn two(limits: &SecretLimits) -> (House, Store) {
+pub(crate) fn two(limits: &SecretLimits) -> (House, Store) {
     let house = House::with(limits);
     let other = house.place.open_as("other", "kek", 7).unwrap();
     (house, other)

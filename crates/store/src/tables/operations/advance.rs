@@ -111,6 +111,7 @@ pub(crate) fn advance(
 ) -> Result<Advanced, StoreError> {
     let now = sql.now(now)?;
     let mut advanced = Advanced::default();
+    settle::hold_devices(sql, &advance.finished.iter().map(|it| it.key).collect::<Vec<_>>())?;
     for finished in advance.finished {
         if finish(sql, pen, finished, now)? {
             advanced.statuses.extend(settle::settle(sql, finished.key.operation, now)?);

@@ -1,12 +1,29 @@
 //! Where an operation and its device stand after its steps have moved.
 
 use domain::plan::{self, StepState};
-use domain::{DeviceKey, DeviceRecord, DeviceState, Generation, OperationId, TenantId, Timestamp, Version};
+use domain::{
+    DeviceKey, DeviceRecord, DeviceState, Generation, OperationId, StepKey, TenantId, Timestamp, Version,
+};
 
 use super::{OperationStatus, progress, steps};
 use crate::StoreError;
-use crate::driver::{Sql, params};
+use crate::driver::{Param, Sql, params};
 use crate::tables::devices;
+
+/// Holds the devices of steps, in the order of their keys, before any of their steps and operations: so does everyone
+/// who moves these, and two servers that finish steps of the same devices do not wait in a circle.
+pub(super) fn hold_devices(sql: Sql<'_>, steps: &[StepKey]) -> Result<(), StoreError> {
+    if steps.is_empty() || !sql.is_postgres() {
+        return Ok(());
+    }
+    let text = "SELECT 1 FROM devices WHERE device IN
+                    (SELECT s.device FROM UNNEST(?::bigint[], ?::bigint[]) AS finished (operation, step)
+                         JOIN steps s ON s.operation = finished.operation AND s.step = finished.step)
+                ORDER BY device FOR UPDATE";
+    let operations: Vec<i64> = steps.iter().map(|key| key.operation.0.cast_signed()).collect();
+    let indices: Vec<i64> = steps.iter().map(|key| i64::from(key.index)).collect();
+    sql.execute(text, &[Param::array(&operations), Param::array(&indices)]).map(drop)
+}
 
 /// Brings an operation and its device to where its steps stand: what may begin is due, and the device has moved.
 /// Says where a join stands that its device may wait for.
@@ -42,12 +59,14 @@ pub(super) fn settle(
     Ok(Some(OperationStatus { generation, ..status }))
 }
 
+/// Whoever else finishes a step of it waits until we are through, so that the last one sees all of them done.
 fn standing(
     sql: Sql<'_>,
     id: OperationId,
 ) -> Result<Option<(String, String, TenantId, DeviceKey)>, StoreError> {
-    let text = "SELECT phase, kind, tenant, device FROM operations WHERE operation = ?";
-    sql.first(text, params![id], |row| {
+    let held = sql.for_update();
+    let text = format!("SELECT phase, kind, tenant, device FROM operations WHERE operation = ?{held}");
+    sql.first(&text, params![id], |row| {
         Ok((row.string(0)?, row.string(1)?, TenantId(row.unsigned(2)?), DeviceKey(row.unsigned(3)?)))
     })
 }
@@ -60,7 +79,7 @@ fn move_device(
     now: Timestamp,
     to: impl Fn(DeviceState) -> DeviceState,
 ) -> Result<Option<Generation>, StoreError> {
-    let Some(record) = devices::by_key(sql, device)?.filter(|record| record.tenant == tenant) else {
+    let Some(record) = devices::held(sql, device)?.filter(|record| record.tenant == tenant) else {
         return Ok(None);
     };
     let generation = record.credential.generation();
@@ -68,7 +87,10 @@ fn move_device(
     if state != record.state {
         let version = Version(record.version.0 + 1);
         let stands = record.version;
-        devices::update(sql, &DeviceRecord { state, state_since: now, version, ..record }, stands)?;
+        let moved = DeviceRecord { state, state_since: now, version, ..record };
+        if !devices::update(sql, &moved, stands)? {
+            return Err(StoreError::corrupt("a device that is held was changed", device));
+        }
     }
     Ok(generation)
 }
