@@ -121,6 +121,7 @@ impl Vault {
     pub(crate) fn retire(&self, id: &str, now: Timestamp) -> Result<Option<u64>, StoreError> {
         let _changing = self.changing.lock();
         let needed = self.database.write(|sql| {
+            ring::hold(sql, id)?;
             let text = "SELECT count(*) FROM sealed WHERE kek_id = ?";
             let needed = sql.one(text, params![id], |row| row.unsigned(0))?;
             if needed > 0 {

@@ -8,10 +8,12 @@ use super::kek::{KekNote, KeyProvider, KeySource};
 use crate::StoreError;
 use crate::driver::{Row, Sql, params};
 
-/// The keys that are not retired, in the order in which they were added.
+/// The keys that are not retired, in the order in which they were added; and those that were at hand until they were
+/// retired.
 #[derive(Default)]
 pub(super) struct Ring {
     held: Vec<Held>,
+    retired: Vec<Arc<dyn KeyProvider>>,
 }
 
 /// A key, or why it is not at hand.
@@ -31,12 +33,13 @@ pub(super) struct NoteRow {
 impl Ring {
     /// The keys of these notes. One that was at hand before still is; the others are looked for anew.
     pub(super) fn of(rows: Vec<NoteRow>, source: &dyn KeySource, before: &Ring) -> Ring {
-        let current = rows.into_iter().filter(|row| row.retired_at.is_none());
-        let held = current.map(|NoteRow { note, added_at, .. }| {
+        let (retired, current): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.retired_at.is_some());
+        let held = current.into_iter().map(|NoteRow { note, added_at, .. }| {
             let key = before.by_id(&note.id).cloned().map_or_else(|| look_for(&note, source), Ok);
             Held { note, added_at, key }
         });
-        Ring { held: held.collect() }
+        let retired = retired.iter().filter_map(|row| before.opener(&row.note.id).cloned()).collect();
+        Ring { held: held.collect(), retired }
     }
 
     /// The key that seals: the newest that is at hand.
@@ -46,6 +49,11 @@ impl Ring {
 
     pub(super) fn by_id(&self, id: &str) -> Option<&Arc<dyn KeyProvider>> {
         self.held.iter().find(|held| held.note.id == id)?.key.as_ref().ok()
+    }
+
+    /// The key that opens what was read before its retirement was known, or was sealed behind its back.
+    pub(super) fn opener(&self, id: &str) -> Option<&Arc<dyn KeyProvider>> {
+        self.by_id(id).or_else(|| self.retired.iter().find(|kek| kek.id() == id))
     }
 
     pub(super) fn held(&self) -> &[Held] {
@@ -89,6 +97,20 @@ pub(super) fn add(sql: Sql<'_>, note: &KekNote, now: Timestamp) -> Result<(), St
     let parameters = note.parameters.to_string();
     sql.execute(text, params![last.unwrap_or(0) + 1, &note.id, &parameters, &note.check, now])?;
     Ok(())
+}
+
+/// Whether a key may not seal any more. Where it may, it is not retired before this transaction ends.
+pub(super) fn is_retired(sql: Sql<'_>, id: &str) -> Result<bool, StoreError> {
+    let held = if sql.is_postgres() { " FOR SHARE" } else { "" };
+    let text = format!("SELECT retired_at FROM keks WHERE id = ?{held}");
+    let retired_at = sql.first(&text, params![id], |row| row.opt_time(0))?;
+    Ok(retired_at.flatten().is_some())
+}
+
+/// Whoever seals by a key is through before this comes back, and nobody does before this transaction ends.
+pub(super) fn hold(sql: Sql<'_>, id: &str) -> Result<(), StoreError> {
+    let text = format!("SELECT 1 FROM keks WHERE id = ?{}", sql.for_update());
+    sql.exists(&text, params![id]).map(drop)
 }
 
 /// Notes that a key is not used any more.

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::envelope::{self, Context, Fresh};
 use super::kek::{KeyProvider, KeySource};
-use super::ring::Ring;
+use super::ring::{self, Ring};
 use crate::StoreError;
 use crate::driver::{Database, Row, Sql, params};
 
@@ -130,6 +130,14 @@ impl Vault {
         if values.is_empty() {
             return Ok(());
         }
+        while !self.seal_by_active(values, now)? {
+            self.refresh(now)?;
+        }
+        Ok(())
+    }
+
+    /// `false` where the key that seals has been retired meanwhile.
+    fn seal_by_active(&self, values: &[Unsealed], now: Timestamp) -> Result<bool, StoreError> {
         let ring = self.ring();
         let kek = &**ring.active().ok_or(StoreError::Locked)?;
         let blobs = values
@@ -137,11 +145,16 @@ impl Vault {
             .map(|value| sealed(kek, value.place, &value.clear))
             .collect::<Result<Vec<_>, _>>()?;
         self.database.write(|sql| {
-            if sql.is_postgres() {
-                return batch::insert(sql, values, &blobs, kek.id(), now);
+            if ring::is_retired(sql, kek.id())? {
+                return Ok(false);
             }
-            let mut pairs = values.iter().zip(&blobs);
-            pairs.try_for_each(|(value, blob)| insert(sql, value.place, blob, kek.id(), now))
+            if sql.is_postgres() {
+                batch::insert(sql, values, &blobs, kek.id(), now)?;
+            } else {
+                let mut pairs = values.iter().zip(&blobs);
+                pairs.try_for_each(|(value, blob)| insert(sql, value.place, blob, kek.id(), now))?;
+            }
+            Ok(true)
         })
     }
 
@@ -154,7 +167,7 @@ impl Vault {
         let record = place.record_text();
         let tenant = place.tenant.to_string();
         let ring = self.ring();
-        let kek = envelope::kek_id(&blob).and_then(|id| ring.by_id(id));
+        let kek = envelope::kek_id(&blob).and_then(|id| ring.opener(id));
         let opened = kek.and_then(|kek| envelope::open(&**kek, &context(place, &tenant, &record), &blob));
         opened.map(Some).ok_or_else(|| StoreError::SecretUnreadable(unreadable(&ring, place, &blob)))
     }

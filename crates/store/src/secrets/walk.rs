@@ -6,7 +6,7 @@
 use domain::Timestamp;
 
 use super::envelope::{self, Context, Fresh};
-use super::ring::Ring;
+use super::ring::{self, Ring};
 use super::vault::Vault;
 use crate::StoreError;
 use crate::driver::{Row, Sql, params};
@@ -88,7 +88,8 @@ impl Spot {
 
     pub(super) fn opens(&self, ring: &Ring, blob: &[u8]) -> bool {
         let tenant = self.tenant.to_string();
-        key_of(ring, blob).is_some_and(|kek| envelope::open(&**kek, &self.context(&tenant), blob).is_some())
+        let kek = envelope::kek_id(blob).and_then(|id| ring.by_id(id));
+        kek.is_some_and(|kek| envelope::open(&**kek, &self.context(&tenant), blob).is_some())
     }
 
     fn context<'a>(&'a self, tenant: &'a str) -> Context<'a> {
@@ -100,10 +101,6 @@ impl Spot {
             generation: self.generation,
         }
     }
-}
-
-fn key_of<'r>(ring: &'r Ring, blob: &[u8]) -> Option<&'r std::sync::Arc<dyn super::KeyProvider>> {
-    ring.by_id(envelope::kek_id(blob)?)
 }
 
 impl Vault {
@@ -182,12 +179,19 @@ impl Vault {
                 None => failed += 1,
             }
         }
-        self.database.write(|sql| {
+        let stands = self.database.write(|sql| {
+            if ring::is_retired(sql, active.id())? {
+                return Ok(false);
+            }
             for (value, blob) in &changed {
                 replace(sql, value, blob, active.id())?;
             }
-            move_on(sql, walk, &last, changed.len() as u64, failed)
+            move_on(sql, walk, &last, changed.len() as u64, failed)?;
+            Ok(true)
         })?;
+        if !stands {
+            self.refresh(now)?;
+        }
         Ok(true)
     }
 
@@ -229,7 +233,7 @@ impl Vault {
 fn sealed_anew(walk: Walk, ring: &Ring, active: &dyn super::KeyProvider, value: &Resting) -> Option<Vec<u8>> {
     let tenant = value.spot.tenant.to_string();
     let context = value.spot.context(&tenant);
-    let kek = key_of(ring, &value.blob)?;
+    let kek = ring.opener(envelope::kek_id(&value.blob)?)?;
     match walk {
         Walk::Rewrap => envelope::rewrap(&**kek, active, &context, &value.blob),
         Walk::Rekey => {

@@ -13,10 +13,10 @@ use crate::place::Place;
 
 /// Keys that are told apart by a byte; those in the drawer are at hand.
 #[derive(Clone, Default)]
-struct Drawer(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Drawer(pub(crate) Arc<Mutex<Vec<u8>>>);
 
 impl Drawer {
-    fn holding(keys: &[u8]) -> Drawer {
+    pub(crate) fn holding(keys: &[u8]) -> Drawer {
         Drawer(Arc::new(Mutex::new(keys.to_vec())))
     }
 
@@ -43,12 +43,16 @@ impl KeySource for Drawer {
     }
 }
 
+pub(crate) fn open_as(server: &str, place: &Place, drawer: &Drawer) -> Store {
+    Store::open_with(place.options(server), Arc::new(drawer.clone()), NOW).unwrap()
+}
+
 fn open(place: &Place, drawer: &Drawer) -> Store {
-    Store::open_with(place.options("test"), Arc::new(drawer.clone()), NOW).unwrap()
+    open_as("test", place, drawer)
 }
 
 /// A house with the keys of a drawer and `count` devices that chose their tokens.
-fn furnished(drawer: &Drawer, count: usize) -> House {
+pub(crate) fn furnished(drawer: &Drawer, count: usize) -> House {
     let place = Place::new();
     let store = open(&place, drawer);
     let limits = store::SecretLimits::default();
@@ -66,7 +70,7 @@ fn reopened(house: House, drawer: &Drawer) -> House {
     House { store: open(&place, drawer), profile, place }
 }
 
-fn finish(house: &House, walk: Walk) {
+pub(crate) fn finish(house: &House, walk: Walk) {
     for _ in 0..1000 {
         house.store.walk_on(1, NOW).unwrap();
         if house.store.walks().unwrap().iter().any(|it| it.walk == walk && it.ended_at.is_some()) {
@@ -76,7 +80,7 @@ fn finish(house: &House, walk: Walk) {
     panic!("{:?}", house.store.walks());
 }
 
-fn needing(house: &House, id: &str) -> u64 {
+pub(crate) fn needing(house: &House, id: &str) -> u64 {
     house.store.keks().unwrap().into_iter().find(|kek| kek.id == id).unwrap().values
 }
 
