@@ -39,7 +39,9 @@ pub struct View<'a> {
     held: &'static str,
 }
 
-/// An operator's transaction: sees what a [`View`] sees, and changes it. Rolled back as a whole on an error.
+/// An operator's transaction: sees what a [`View`] sees, and changes it. A device that it reads stays as it is read
+/// until the end, and so do its operations: whoever moves them holds the device first. Rolled back as a whole on an
+/// error.
 pub struct Change<'a> {
     view: View<'a>,
     pub(crate) keys: &'a Keys,

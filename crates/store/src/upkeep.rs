@@ -1,25 +1,31 @@
-//! What has to be looked after: checkpoints, the reserve on the disk, orphaned sealed values, old telemetry.
+//! What has to be looked after: checkpoints, the reserve on the disk, orphaned sealed values, questions that have
+//! expired, old telemetry.
 
 use domain::Timestamp;
 
 use crate::driver::Sql;
 use crate::secrets::{Kind, Place};
-use crate::tables::{devices, profiles};
+use crate::tables::{devices, profiles, questions};
 use crate::{Inner, Store, StoreError};
 
 /// Sealed values that one step of sweeping looks at, and how long it rests when it has seen all.
 const SWEPT_AT_ONCE: u32 = 500;
 const SWEEP_REST_MS: u64 = 10 * 60 * 1000;
+/// Expired questions that one step deletes, and how long it rests when there were no more.
+const EXPIRED_AT_ONCE: u32 = 500;
+const EXPIRED_REST_MS: u64 = 1000;
 
 /// How far sweeping has come, and until when it rests after a whole round.
 #[derive(Default)]
 pub(crate) struct Swept {
     place: Option<Place>,
     rests_until: Option<Timestamp>,
+    questions_rest_until: Option<Timestamp>,
 }
 
 impl Store {
-    /// Looks after the store: checkpoints, the reserve on the disk, orphaned sealed values, old telemetry.
+    /// Looks after the store: checkpoints, the reserve on the disk, orphaned sealed values, questions that have
+    /// expired, old telemetry.
     /// Meant to be called many times a second, on a thread that nobody waits for.
     ///
     /// # Errors
@@ -33,6 +39,7 @@ impl Store {
             inner.telemetry.tend(),
             inner.room.take_back(),
             self.sweep(now),
+            self.sweep_questions(now),
             if inner.keys.get().is_some() { self.tie(now) } else { Ok(()) },
             inner.telemetry.prune(now),
         ];
@@ -58,6 +65,20 @@ impl Store {
         swept.place = settled.last().copied();
         // A round reads every sealed value: often enough is once in a while.
         swept.rests_until = settled.is_empty().then(|| now.plus_ms(SWEEP_REST_MS));
+        Ok(())
+    }
+
+    /// Deletes questions and answers that nobody waits for any more.
+    fn sweep_questions(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut swept = self.0.swept.lock();
+        if swept.questions_rest_until.is_some_and(|until| now < until) {
+            return Ok(());
+        }
+        let any = self.0.main.read(|sql| questions::is_any_expired(sql, now))?;
+        let delete = |sql: Sql<'_>| questions::delete_expired(sql, EXPIRED_AT_ONCE, now);
+        let deleted = if any { self.0.main.write(delete)? } else { 0 };
+        let more = deleted >= u64::from(EXPIRED_AT_ONCE);
+        swept.questions_rest_until = (!more).then(|| now.plus_ms(EXPIRED_REST_MS));
         Ok(())
     }
 

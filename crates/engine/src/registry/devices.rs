@@ -160,7 +160,7 @@ impl Registry {
             if begun {
                 return Err(RegistryError::Joined { name: row.record.name });
             }
-            change.delete_device(&row.record)?;
+            change.delete_device(&row.record, self.now())?;
             let detail = json!({ "name": row.record.name, "state": row.record.state.word() });
             self.journal(change, operator, &Deed::on(&row.record, "device-deleted", detail))?;
             Ok::<_, RegistryError>(row.record.key)

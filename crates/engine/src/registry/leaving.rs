@@ -292,7 +292,8 @@ impl Registry {
         row: &DeviceRow,
         grace_ms: Option<u64>,
     ) -> Result<(), RegistryError> {
-        let (now, device) = (self.now(), &row.record);
+        // Grace ends by the clock that all servers share.
+        let (now, device) = (change.now(self.now())?, &row.record);
         let profile = change.profile_by_id(device.profile)?;
         let grace_ms = grace_ms.unwrap_or(profile.map_or(0, |row| row.profile.grace_period_ms));
         let until = now.plus_ms(grace_ms);

@@ -146,15 +146,13 @@ impl Registry {
     ) -> Result<Operation, RegistryError> {
         let now = self.now();
         let (unwinding, device) = self.store.write(|change: &mut Change<'_>| {
-            let (row, _) = change
-                .operation(tenant.id, OperationId(id))?
-                .ok_or_else(|| RegistryError::not_found(What::Operation, &id.to_string()))?;
-            let device = change.device_by_key(tenant.id, row.device)?.map(|row| row.record);
+            let (row, device) = with_device(change, tenant, id)?;
             let failed = |device: &DeviceRecord| device.state.enable() == DeviceState::Failed;
             let device = device.filter(|device| row.phase == Phase::Stopped && failed(device));
             let device = device.ok_or(RegistryError::NotStopped { operation: id })?;
             let gone = row.deed == domain::decide::Deed::Created.word();
-            let unwinding = leave(change, &device, OperationKind::Unwind, gone.then_some(now), now)?;
+            let over = gone.then_some(change.now(now)?);
+            let unwinding = leave(change, &device, OperationKind::Unwind, over, now)?;
             if !gone {
                 take_back(change, tenant, &device.name, now)?;
             }
@@ -200,8 +198,7 @@ impl Registry {
     ) -> Result<Operation, RegistryError> {
         let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
-            let row = change.operation(tenant.id, OperationId(id))?.map(|(row, _)| row);
-            let row = row.ok_or_else(|| RegistryError::not_found(What::Operation, &id.to_string()))?;
+            let (row, device) = with_device(change, tenant, id)?;
             let operation = with_steps(change, row)?;
             let mut detail = apply(change, &operation)?;
             change.settle_operation(OperationId(id), now)?;
@@ -209,7 +206,6 @@ impl Registry {
                 members.insert("operation".to_owned(), id.into());
                 members.insert("name".to_owned(), operation.device.as_str().into());
             }
-            let device = change.device_by_key(tenant.id, operation.row.device)?.map(|row| row.record);
             let deed = match &device {
                 Some(device) => Deed::on(device, kind, detail),
                 None => Deed::of(tenant.id, kind, detail),
@@ -219,6 +215,19 @@ impl Registry {
         (self.work_due)();
         self.operation(tenant, id)
     }
+}
+
+/// An operation that stays as it is read, and its device, unless that is deleted: the device is held first.
+fn with_device(
+    change: &Change<'_>,
+    tenant: &Tenant,
+    id: u64,
+) -> Result<(OperationRow, Option<DeviceRecord>), RegistryError> {
+    let read = || change.operation(tenant.id, OperationId(id)).map(|found| found.map(|(row, _)| row));
+    let missing = || RegistryError::not_found(What::Operation, &id.to_string());
+    let device = read()?.ok_or_else(missing)?.device;
+    let device = change.device_by_key(tenant.id, device)?.map(|row| row.record);
+    Ok((read()?.ok_or_else(missing)?, device))
 }
 
 fn with_steps(view: &View<'_>, row: OperationRow) -> Result<Operation, StoreError> {
@@ -265,7 +274,8 @@ pub(super) fn take_back(
     let row = change.device_named(tenant.id, name)?;
     let device = row.ok_or_else(|| RegistryError::not_found(What::Device, name))?.record;
     let state = device.state.restore().ok_or_else(|| RegistryError::NotLeaving { name: name.to_owned() })?;
-    if change.grace_of(device.key)?.is_some_and(|until| until <= now) {
+    let shared_now = change.now(now)?;
+    if change.grace_of(device.key)?.is_some_and(|until| until <= shared_now) {
         return Err(RegistryError::GraceOver { name: name.to_owned() });
     }
     let version = Version(device.version.0 + 1);

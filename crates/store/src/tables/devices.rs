@@ -8,7 +8,7 @@ use domain::{
     Verifier, Version,
 };
 
-use super::{Change, View};
+use super::{Change, View, attributes, operations};
 use crate::StoreError;
 use crate::driver::{Row, Sql, params};
 use crate::error::storable;
@@ -141,15 +141,18 @@ impl Change<'_> {
         }
     }
 
-    /// Deletes a device: its name is free and its credentials are void. What it chose in clear is deleted
-    /// from the sealed values once this is committed. `false` where there is no such device.
+    /// Deletes a device: its name is free, its credentials are void, its attributes are forgotten, and nothing is
+    /// done for it any more. What it chose in clear is deleted from the sealed values once this is committed.
+    /// `false` where there is no such device.
     ///
     /// # Errors
     /// What the database says.
-    pub fn delete_device(&mut self, record: &DeviceRecord) -> Result<bool, StoreError> {
+    pub fn delete_device(&mut self, record: &DeviceRecord, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "DELETE FROM devices WHERE device = ? AND tenant = ?";
         let deleted = self.sql.execute(sql, params![record.key, record.tenant])? > 0;
         if deleted {
+            operations::end_all(self.sql, record.key, now)?;
+            attributes::forget(self.sql, record.key)?;
             self.void_credential(record);
         }
         Ok(deleted)

@@ -23,7 +23,7 @@ pub(crate) use advance::{advance, release_own};
 pub use begin::NewOperation;
 pub(crate) use begin::batch::begin as begin_many;
 pub(crate) use begin::begin;
-pub(crate) use lives::{complete_leaving, connected, is_leaving_due, is_work_due};
+pub(crate) use lives::{complete_leaving, connected, end_all, is_leaving_due, is_work_due};
 
 /// An operation as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

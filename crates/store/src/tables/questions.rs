@@ -1,5 +1,7 @@
 //! Questions that wait for an answer, and answers that wait for their device.
 
+use std::collections::{HashMap, hash_map};
+
 use domain::{Origin, ProfileId, QuestionId, StandingQuestion, TenantId, Timestamp, Verdict, question};
 
 use super::operations::StepFault;
@@ -200,13 +202,16 @@ pub(crate) fn park(
     questions: &[NewQuestion],
     now: Timestamp,
 ) -> Result<Vec<Option<QuestionId>>, StoreError> {
-    questions.iter().map(|question| park_one(sql, pen, question, now)).collect()
+    let mut waiting = HashMap::new();
+    questions.iter().map(|question| park_one(sql, pen, question, &mut waiting, now)).collect()
 }
 
+/// `waiting` holds how many questions of each tenant wait, as far as that was counted.
 fn park_one(
     sql: Sql<'_>,
     pen: &mut Pen<'_>,
     new: &NewQuestion,
+    waiting: &mut HashMap<TenantId, u64>,
     now: Timestamp,
 ) -> Result<Option<QuestionId>, StoreError> {
     let expired =
@@ -216,7 +221,11 @@ fn park_one(
     if let Some(standing) = standing(sql, &[key])?.into_iter().flatten().next() {
         return Ok(Some(standing.id));
     }
-    if open(sql, new.tenant)? >= question::MOST_OPEN {
+    let waiting = match waiting.entry(new.tenant) {
+        hash_map::Entry::Occupied(counted) => counted.into_mut(),
+        hash_map::Entry::Vacant(first) => first.insert(count_open(sql, new.tenant, now)?),
+    };
+    if *waiting >= question::MOST_OPEN {
         return Ok(None);
     }
     let verdict = if new.question.hook.is_some() { AWAITS_HOOK } else { AWAITS_PERSON };
@@ -250,12 +259,29 @@ fn park_one(
         "source": source, "wire": new.origin.wire.name(),
     });
     journal(pen, new.tenant, "question-asked", "device", detail, now)?;
+    *waiting += 1;
     Ok(Some(id))
 }
 
-fn open(sql: Sql<'_>, tenant: TenantId) -> Result<u64, StoreError> {
-    let text = "SELECT count(*) FROM questions WHERE tenant = ?";
-    sql.one(text, params![tenant], |row| row.unsigned(0))
+fn count_open(sql: Sql<'_>, tenant: TenantId, now: Timestamp) -> Result<u64, StoreError> {
+    let text = "SELECT count(*) FROM questions
+                WHERE tenant = ? AND expires_at > ? AND verdict IN ('awaits-hook', 'awaits-person')";
+    sql.one(text, params![tenant, now], |row| row.unsigned(0))
+}
+
+/// Whether a question or an answer has expired.
+pub(crate) fn is_any_expired(sql: Sql<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    sql.exists("SELECT 1 FROM questions WHERE expires_at <= ? LIMIT 1", params![now])
+}
+
+/// Deletes what has expired, at most `limit`; how many.
+pub(crate) fn delete_expired(sql: Sql<'_>, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
+    let text = format!(
+        "DELETE FROM questions WHERE question IN
+             (SELECT question FROM questions WHERE expires_at <= ? ORDER BY expires_at LIMIT ?{})",
+        sql.skip_locked("questions")
+    );
+    sql.execute(&text, params![now, limit])
 }
 
 /// Questions whose hook is due, ours for `lease_ms`.
@@ -298,11 +324,12 @@ pub(crate) fn answer(
     answers: &[HookSaid],
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // A person may decide on another server at this moment: who comes first counts.
+    let text = format!(
+        "SELECT {COLUMNS} FROM questions WHERE question = ? AND verdict = 'awaits-hook' AND fence = ?{}",
+        sql.for_update()
+    );
     for answer in answers {
-        let text = format!(
-            "SELECT {COLUMNS} FROM questions WHERE question = ? AND verdict = 'awaits-hook' AND fence = ?{}",
-            sql.for_update()
-        );
         let Some(row) = sql.first(&text, params![answer.id, answer.fence], read)? else { continue };
         match &answer.said {
             Said::Allow(attributes) => allow(sql, pen, &row, attributes.as_deref(), now)?,

@@ -40,7 +40,7 @@ fn on_a_full_disk_reads_and_deletes_go_on_and_service_resumes_when_there_is_room
     assert!(matches!(house.store.telemetry().append(&[sample(&house)], NOW), Err(StoreError::Full)));
     assert!(house.device("early").is_some());
     let record = house.device("gone").unwrap();
-    assert!(house.store.write(|change: &mut Change<'_>| change.delete_device(&record)).unwrap());
+    assert!(house.store.write(|change: &mut Change<'_>| change.delete_device(&record, NOW)).unwrap());
     disk.free().unwrap();
     house.store.maintain(NOW).unwrap();
     assert!(house.record(&[house.create("more")])[0].is_ok());

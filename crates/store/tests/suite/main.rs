@@ -13,6 +13,7 @@ mod keks;
 mod leaving;
 mod opening;
 mod operators;
+mod parked;
 mod place;
 mod questions;
 mod recording;

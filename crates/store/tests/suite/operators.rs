@@ -144,6 +144,6 @@ fn a_device_of_another_tenant_is_not_deleted() {
     let house = House::new();
     house.record(&[house.create("pump")]);
     let foreign = DeviceRecord { tenant: TenantId(9), ..house.device("pump").unwrap() };
-    assert!(!write(&house, |change| change.delete_device(&foreign)));
+    assert!(!write(&house, |change| change.delete_device(&foreign, NOW)));
     assert!(house.device("pump").is_some());
 }

@@ -29,7 +29,7 @@ fn a_deleted_device_leaves_no_sealed_value_and_frees_its_name_and_credentials() 
     let house = House::new();
     house.record(&[house.create_with_token("pump", "tok")]);
     let record = house.device("pump").unwrap();
-    assert!(house.store.write(|change: &mut Change<'_>| change.delete_device(&record)).unwrap());
+    assert!(house.store.write(|change: &mut Change<'_>| change.delete_device(&record, NOW)).unwrap());
     assert_eq!(house.count("secrets.db", SEALED_OF_DEVICES), 0);
     assert!(house.record(&[house.create_with_token("pump", "tok")])[0].is_ok());
 }
@@ -40,7 +40,7 @@ fn a_delete_that_is_rolled_back_keeps_the_sealed_value() {
     house.record(&[house.create_with_token("pump", "tok")]);
     let record = house.device("pump").unwrap();
     let failed: Result<(), StoreError> = house.store.write(|change: &mut Change<'_>| {
-        change.delete_device(&record)?;
+        change.delete_device(&record, NOW)?;
         Err(StoreError::Unavailable("on purpose".to_owned()))
     });
     assert!(failed.is_err());

@@ -165,3 +165,17 @@ fn a_leave_undoes_what_was_made_and_frees_the_name_when_its_grace_is_over() {
     assert_eq!(house.store.complete_leaving(10, NOW).unwrap(), 1);
     assert!(house.record(&[house.create("pump")])[0].is_ok());
 }
+
+#[test]
+fn nothing_is_done_any_more_for_a_device_that_is_deleted() {
+    let house = House::new();
+    let operation = house.record(&[joining(&house, "pump")])[0].unwrap().operation.unwrap();
+    let device = house.device("pump").unwrap();
+    let deleted: Result<bool, store::StoreError> =
+        house.store.write(|change: &mut Change<'_>| change.delete_device(&device, NOW));
+    assert!(deleted.unwrap());
+    assert!(!house.store.is_work_due(NOW).unwrap());
+    assert!(claim(&house, 10, LONG).is_empty());
+    assert_eq!(states(&house, operation), (Phase::Done, vec![StepState::Absorbed, StepState::Absorbed]));
+    assert_eq!(house.store.read(|view| view.attributes(device.key)).unwrap(), []);
+}

@@ -23,17 +23,31 @@ pub(crate) fn connected(sql: Sql<'_>, devices: &[DeviceKey], now: Timestamp) -> 
     Ok(())
 }
 
+/// A device is deleted: nothing is begun for it any more, and nothing of it waits for a time.
+pub(crate) fn end_all(sql: Sql<'_>, device: DeviceKey, now: Timestamp) -> Result<(), StoreError> {
+    let steps = "UPDATE steps SET state = 'absorbed', absorbed = NULL, changed_at = ?
+                 WHERE device = ? AND state IN ('waiting', 'due', 'running', 'failed')";
+    sql.execute(steps, params![now, device])?;
+    let operations =
+        "UPDATE operations SET phase = 'done', ended_at = coalesce(ended_at, ?), grace_until = NULL
+                      WHERE device = ? AND (phase <> 'done' OR grace_until IS NOT NULL)";
+    sql.execute(operations, params![now, device])?;
+    Ok(())
+}
+
 /// Whether a step or a question can be taken up.
 pub(crate) fn is_work_due(sql: Sql<'_>, now: Timestamp) -> Result<bool, StoreError> {
     let steps = "SELECT 1 FROM steps WHERE state IN ('due', 'running') AND due_at <= ? LIMIT 1";
-    let questions = "SELECT 1 FROM questions WHERE verdict = 'awaits-hook' AND due_at <= ? LIMIT 1";
+    let questions =
+        "SELECT 1 FROM questions WHERE verdict = 'awaits-hook' AND due_at <= ? AND expires_at > ? LIMIT 1";
     let now = sql.now(now)?;
-    Ok(sql.exists(steps, params![now])? || sql.exists(questions, params![now])?)
+    Ok(sql.exists(steps, params![now])? || sql.exists(questions, params![now, now])?)
 }
 
 /// Whether the grace of a leave is over.
 pub(crate) fn is_leaving_due(sql: Sql<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    sql.exists("SELECT 1 FROM operations WHERE grace_until <= ? AND phase = 'done' LIMIT 1", params![now])
+    let text = "SELECT 1 FROM operations WHERE grace_until <= ? AND phase = 'done' LIMIT 1";
+    sql.exists(text, params![sql.now(now)?])
 }
 
 /// Ends the leaves whose grace is over and whose neighbours all know: the name is free, the history stays.
@@ -43,18 +57,21 @@ pub(crate) fn complete_leaving(
     limit: usize,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
+    let now = sql.now(now)?;
+    // The device is held first, as everywhere; what stood of its operation until then is asked once more.
     let text = format!(
-        "SELECT operation, tenant, device FROM operations WHERE grace_until <= ? AND phase = 'done'
-         ORDER BY grace_until LIMIT ?{}",
-        sql.skip_locked("operations")
+        "SELECT o.operation, o.tenant, o.device FROM operations o JOIN devices d ON d.device = o.device
+         WHERE o.grace_until <= ? AND o.phase = 'done' ORDER BY o.grace_until LIMIT ?{}",
+        sql.skip_locked("d")
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let ready = sql.query(&text, params![now, limit], |row| {
         Ok((OperationId(row.unsigned(0)?), TenantId(row.unsigned(1)?), DeviceKey(row.unsigned(2)?)))
     })?;
+    let over = "UPDATE operations SET grace_until = NULL
+                WHERE operation = ? AND grace_until <= ? AND phase = 'done'";
     for (operation, tenant, device) in &ready {
-        sql.execute("UPDATE operations SET grace_until = NULL WHERE operation = ?", params![*operation])?;
-        if devices::depart(sql, *tenant, *device, now)? {
+        if sql.execute(over, params![*operation, now])? > 0 && devices::depart(sql, *tenant, *device, now)? {
             attributes::forget(sql, *device)?;
             let detail = serde_json::json!({ "operation": operation.0 });
             let (kind, actor) = ("device-decommissioned".to_owned(), "server:steps".to_owned());
