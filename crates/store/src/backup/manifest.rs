@@ -1,5 +1,6 @@
 //! What a backup says of itself, and whether that is true.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -86,6 +87,9 @@ pub struct Table {
     pub name: String,
     /// Its columns in the order of the file.
     pub columns: Vec<String>,
+    /// Of the columns that number themselves the last number that was given, also where its row is gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub given: BTreeMap<String, i64>,
 }
 
 impl HeadNote {

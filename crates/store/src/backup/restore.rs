@@ -12,8 +12,9 @@ use crate::driver::{Database, Sql, params, sqlite};
 use crate::open::{self, instance};
 use crate::{Backend, Options, StoreError};
 
-/// Numbers of devices that are skipped: as many may have been handed out after the backup was made, and a
-/// number is never used twice.
+/// Numbers of devices, of operations and of questions that are skipped: as many may have been handed out after the
+/// backup was made, and a number is never used twice. Under those of operations and questions a neighbour keeps what
+/// it answered: one that came again would be answered for another device.
 const SKIPPED_KEYS: u64 = 1 << 24;
 
 /// Makes a store of a backup, after looking at all of it. The journal goes on under a new writer, and says so
@@ -107,14 +108,30 @@ fn may_take(part: &str, database: &Database, version: u32, server: &str) -> Resu
     Ok(())
 }
 
-/// What must not go on as if nothing had happened: the numbers of devices, and the journal's chains. Whoever
-/// wrote them may have written more since.
+/// What must not go on as if nothing had happened: the numbers that are given once, and the journal's chains.
+/// Whoever wrote them may have written more since.
 fn go_on(sql: Sql<'_>, now: Timestamp) -> Result<(), StoreError> {
     let next =
         sql.one("SELECT next FROM counters WHERE name = 'device'", params![], |row| row.unsigned(0))?;
     let skipped = next.saturating_add(SKIPPED_KEYS).min(DeviceKey::END);
     sql.execute("UPDATE counters SET next = ? WHERE name = 'device'", params![skipped])?;
+    sql.execute("UPDATE counters SET next = next + ? WHERE name = 'operation'", params![SKIPPED_KEYS])?;
+    skip_questions(sql)?;
     sql.execute("DELETE FROM counters WHERE name = 'restored'", params![])?;
     sql.execute("INSERT INTO counters (name, next) VALUES ('restored', ?)", params![now])?;
     crate::tables::journal::end_chains(sql, now)
+}
+
+/// Questions are gone once they are used, so their numbers go by what was given, not by what is there.
+fn skip_questions(sql: Sql<'_>) -> Result<(), StoreError> {
+    if sql.is_postgres() {
+        let text = "SELECT setval(given, coalesce(pg_sequence_last_value(given), 0) + ?)
+                    FROM (SELECT pg_get_serial_sequence('questions', 'question')::regclass AS given) AS numbers";
+        return sql.exists(text, params![SKIPPED_KEYS]).map(drop);
+    }
+    let never = "INSERT INTO sqlite_sequence (name, seq) SELECT 'questions', 0
+                 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'questions')";
+    sql.execute(never, params![])?;
+    sql.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'questions'", params![SKIPPED_KEYS])?;
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The tables of a PostgreSQL on their way into files, and back.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,8 +18,8 @@ const NO_HURRY: &str = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_trans
 /// Writes every table of a schema into a file of its own; all of the moment of the open transaction.
 pub(super) fn copy_out(sql: Sql<'_>, part: &str, schema: &str, to: &Path) -> Result<Vec<Table>, StoreError> {
     sql.batch(NO_HURRY)?;
-    let tables = tables(sql, schema)?;
-    for table in &tables {
+    let mut tables = tables(sql, schema)?;
+    for table in &mut tables {
         let path = to.join(format!("{part}.{}.copy", table.name));
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let mut out = BufWriter::new(file);
@@ -26,6 +27,7 @@ pub(super) fn copy_out(sql: Sql<'_>, part: &str, schema: &str, to: &Path) -> Res
             Ok(out.write_all(piece)?)
         })?;
         out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        table.given = given(sql, table)?;
     }
     Ok(tables)
 }
@@ -44,18 +46,37 @@ pub(super) fn copy_in(sql: Sql<'_>, table: &Table, from: &Path) -> Result<(), St
     number_on(sql, table)
 }
 
-/// What is numbered by itself goes on behind the largest number.
+/// What is numbered by itself goes on behind the last number that was given, whose row may be gone; a backup from
+/// before that was noted knows the largest that is there.
 fn number_on(sql: Sql<'_>, table: &Table) -> Result<(), StoreError> {
-    let text = "SELECT column_name::text FROM information_schema.columns
-                WHERE table_schema = ? AND table_name = ? AND is_identity = 'YES'";
-    let columns = sql.query(text, params![&table.schema, &table.name], |row| row.string(0))?;
-    for column in columns {
-        let table = named(table);
-        sql.batch(&format!(
-            "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), max({column})) FROM {table} HAVING max({column}) > 0"
-        ))?;
+    for column in numbered(sql, &table.schema, &table.name)? {
+        let given = table.given.get(&column).copied().unwrap_or(0);
+        let text = format!(
+            "SELECT setval(pg_get_serial_sequence(?, ?), behind)
+             FROM (SELECT greatest(max({column}), ?) AS behind FROM {table}) AS numbers WHERE behind > 0",
+            table = named(table)
+        );
+        sql.exists(&text, params![&named(table), &column, given])?;
     }
     Ok(())
+}
+
+/// The columns of a table that number themselves.
+fn numbered(sql: Sql<'_>, schema: &str, table: &str) -> Result<Vec<String>, StoreError> {
+    let text = "SELECT column_name::text FROM information_schema.columns
+                WHERE table_schema = ? AND table_name = ? AND is_identity = 'YES'";
+    sql.query(text, params![schema, table], |row| row.string(0))
+}
+
+/// The last numbers that a table has given. Read behind the rows: the numbers may be later, never earlier.
+fn given(sql: Sql<'_>, table: &Table) -> Result<BTreeMap<String, i64>, StoreError> {
+    let mut given = BTreeMap::new();
+    for column in numbered(sql, &table.schema, &table.name)? {
+        let text = "SELECT pg_sequence_last_value(pg_get_serial_sequence(?, ?)::regclass)";
+        let last = sql.one(text, params![&named(table), &column], |row| row.opt_int(0))?;
+        given.extend(last.map(|last| (column, last)));
+    }
+    Ok(given)
 }
 
 /// The tables that are copied: not the schema's version, nor which servers are running.
@@ -66,7 +87,7 @@ fn tables(sql: Sql<'_>, schema: &str) -> Result<Vec<Table>, StoreError> {
                 GROUP BY table_name ORDER BY table_name";
     sql.query(text, params![schema], |row| {
         let columns = row.text(1)?.split(',').map(str::to_owned).collect();
-        Ok(Table { schema: schema.to_owned(), name: row.string(0)?, columns })
+        Ok(Table { schema: schema.to_owned(), name: row.string(0)?, columns, given: BTreeMap::new() })
     })
 }
 

@@ -8,6 +8,8 @@ use store::journal::JournalQuery;
 
 use crate::house::{HOME, House, NOW};
 use crate::place::Place;
+use crate::questions::{ask, let_in};
+use crate::steps::joining;
 
 fn furnished() -> House {
     let house = House::new();
@@ -56,6 +58,27 @@ fn a_store_that_was_copied_while_it_served_comes_back_on_an_empty_machine() {
     let old = house.store.reserve_device_keys(1).unwrap();
     let new = store.reserve_device_keys(1).unwrap();
     assert!(new.start > old.start && DeviceKey(new.start).0 < DeviceKey::END);
+}
+
+#[test]
+fn what_neighbours_keep_their_answers_by_is_never_given_again_after_a_restore() {
+    let house = House::new();
+    let begin = |name| house.record(&[joining(&house, name)])[0].unwrap().operation.unwrap();
+    begin("first");
+    // Its row is gone once it is used up.
+    let_in(&house, "first-asked", ask(&house, "first-asked"));
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("copy");
+    house.store.back_up(&to, "test", NOW).unwrap();
+    let (operation, question) = (begin("later"), ask(&house, "later-asked"));
+    let place = Place::new();
+    restore(&to, &place.options("test"), NOW).unwrap();
+    let store = place.open("kek", 7).unwrap();
+    let restored = House { store, profile: house.profile.clone(), place };
+    let begun = restored.record(&[joining(&restored, "later")])[0].unwrap().operation.unwrap();
+    assert!(begun > operation, "{begun} was given before");
+    let asked = ask(&restored, "another");
+    assert!(asked > question, "{asked} was given before");
 }
 
 #[test]
