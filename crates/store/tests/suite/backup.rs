@@ -7,8 +7,8 @@ use store::backup::{BackupError, restore, verify};
 use store::journal::JournalQuery;
 
 use crate::house::{HOME, House, NOW};
+use crate::parked::{ask, let_in};
 use crate::place::Place;
-use crate::questions::{ask, let_in};
 use crate::steps::joining;
 
 fn furnished() -> House {

@@ -88,7 +88,9 @@ fn together<T: Sync>(all: &[T], here: impl Fn(&T) + Sync, there: impl Fn(&T) + S
             // Whoever fails goes on all the same: the other one waits for it.
             failed = catch_unwind(AssertUnwindSafe(|| act(it))).err().or(failed);
         }
-        failed.into_iter().for_each(|panic| resume_unwind(panic));
+        if let Some(panic) = failed {
+            resume_unwind(panic);
+        }
     };
     std::thread::scope(|scope| {
         scope.spawn(|| one_by_one(&there));
