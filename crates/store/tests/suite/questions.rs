@@ -1,108 +1,100 @@
-//! Questions: asked, answered, used up, and swept once nobody waits for them any more.
+//! Questions and their answers: who is first counts, whoever it is.
 
-use domain::question::{KEPT_MS, MOST_OPEN};
-use domain::{Provision, Question, QuestionId, Timestamp, Verdict};
-use store::{Change, NewQuestion, StoreError};
+use std::sync::Barrier;
 
-use crate::house::{House, NOW, origin};
+use domain::{Question, QuestionId, Verdict};
+use store::{Change, Claim, HookSaid, NewQuestion, Said, Store};
 
-pub(crate) fn question(house: &House, name: &str) -> NewQuestion {
-    NewQuestion {
-        tenant: house.profile.tenant,
+use crate::POSTGRES;
+use crate::house::{HOME, House, NOW, origin};
+
+const ALLOWED: Verdict = Verdict::Allowed { attributes: None };
+const NOTHING: Claim = Claim { limit: 0, lease_ms: 0 };
+
+fn asked(house: &House, name: &str, hook: bool) -> QuestionId {
+    let question = Question { hook: hook.then(|| "gate".to_owned()), person: true };
+    let new = NewQuestion {
+        tenant: HOME,
         profile: house.profile.id,
         name: name.to_owned(),
         origin: origin(),
         credential: "token",
         gateway: false,
-        question: Question { hook: Some("inventory".to_owned()), person: true },
+        question,
+    };
+    house.store.park(&[new], NOW).unwrap()[0].unwrap()
+}
+
+/// Another server on the same database; files have only one.
+fn elsewhere(house: &House) -> Store {
+    if POSTGRES { house.place.open_as("other", "kek", 7).unwrap() } else { house.store.clone() }
+}
+
+/// Whether the decision counts.
+fn decide(store: &Store, id: QuestionId, verdict: &Verdict, by: &str) -> bool {
+    let decide = |change: &mut Change<'_>| change.decide_question(id, verdict, Some("why"), by, NOW);
+    store.write(decide).unwrap()
+}
+
+fn verdict(house: &House, id: QuestionId) -> (Verdict, Option<String>) {
+    let row = house.store.read(|view| view.question(HOME, id)).unwrap().unwrap();
+    (row.standing.verdict, row.decided_by)
+}
+
+#[test]
+fn of_two_people_who_decide_at_once_the_first_is_heard_and_the_other_is_told_so() {
+    let house = House::new();
+    let other = elsewhere(&house);
+    for round in 0..20 {
+        let id = asked(&house, &format!("pump-{round}"), false);
+        let begin = Barrier::new(2);
+        let at_once = |store: &Store, verdict: Verdict, by: &str| {
+            begin.wait();
+            decide(store, id, &verdict, by)
+        };
+        let (denied, allowed) = std::thread::scope(|scope| {
+            let allowed = scope.spawn(|| at_once(&other, ALLOWED, "operator:1"));
+            (at_once(&house.store, Verdict::Denied, "operator:2"), allowed.join().unwrap())
+        });
+        assert_ne!(allowed, denied, "one of them is first");
+        let stands = if allowed { (ALLOWED, "operator:1") } else { (Verdict::Denied, "operator:2") };
+        assert_eq!(verdict(&house, id), (stands.0, Some(stands.1.to_owned())));
+        assert!(!decide(&house.store, id, &ALLOWED, "operator:3"), "nor is a third one heard");
     }
 }
 
-/// Asks about a device that was not asked about before.
-pub(crate) fn ask(house: &House, name: &str) -> QuestionId {
-    house.store.park(&[question(house, name)], NOW).unwrap()[0].unwrap()
-}
-
-/// A person allows it, and the device comes.
-pub(crate) fn let_in(house: &House, name: &str, asked: QuestionId) {
-    decide(house, asked, &Verdict::Allowed { attributes: None });
-    let provision = Provision { answered: Some(asked), ..house.create(name) };
-    assert!(house.record(&[provision])[0].is_ok());
-}
-
-pub(crate) fn decide(house: &House, asked: QuestionId, verdict: &Verdict) {
-    let decided: Result<bool, StoreError> = house
-        .store
-        .write(|change: &mut Change<'_>| change.decide_question(asked, verdict, None, "operator:1", NOW));
-    assert!(decided.unwrap());
-}
-
-/// Puts as many questions as may wait into the registry.
-fn fill(house: &House, verdict: &str, expires_at: Timestamp) {
-    let (tenant, profile) = (house.profile.tenant.0, house.profile.id.0);
-    house.tamper(
-        "main.db",
-        &format!(
-            "INSERT INTO questions (tenant, profile, name_key, source, wire, credential, verdict, asked_at,
-                 expires_at, attempts, due_at, fence)
-             WITH RECURSIVE numbers (number) AS
-                 (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {MOST_OPEN})
-             SELECT {tenant}, {profile}, '{verdict}-{expires_at}-' || number, '192.0.2.1', 'thingsboard-http',
-                 'token', '{verdict}', 0, {expires_at}, 0, 0, 0 FROM numbers",
-            expires_at = expires_at.0
-        ),
-    );
-}
-
-fn count(house: &House) -> i64 {
-    house.count("main.db", "SELECT count(*) FROM questions")
+#[test]
+fn a_person_is_heard_whatever_a_hook_says_before_and_after() {
+    let house = House::new();
+    let denied = asked(&house, "denied", true);
+    let claimed = house.store.advance_questions(&[], Claim { limit: 10, lease_ms: 600_000 }, NOW).unwrap();
+    let said = |said: Said| HookSaid { id: claimed[0].row.standing.id, fence: claimed[0].fence, said };
+    house.store.advance_questions(&[said(Said::Deny("stolen".into()))], NOTHING, NOW).unwrap();
+    assert_eq!(verdict(&house, denied), (Verdict::Denied, Some("hook:gate".to_owned())));
+    assert!(decide(&house.store, denied, &ALLOWED, "operator:1"));
+    house.store.advance_questions(&[said(Said::Deny("stolen".into()))], NOTHING, NOW).unwrap();
+    assert_eq!(verdict(&house, denied), (ALLOWED, Some("operator:1".to_owned())));
 }
 
 #[test]
-fn only_questions_that_wait_count_against_a_tenant() {
+fn a_hook_that_answers_while_a_person_decides_does_not_take_the_persons_word_back() {
     let house = House::new();
-    let tomorrow = NOW.plus_ms(KEPT_MS);
-    fill(&house, "denied", tomorrow);
-    fill(&house, "allowed", tomorrow);
-    fill(&house, "awaits-hook", Timestamp(NOW.0 - 1));
-    ask(&house, "pump");
-    fill(&house, "awaits-person", tomorrow);
-    let parked = house.store.park(&[question(&house, "pump"), question(&house, "another")], NOW).unwrap();
-    assert!(parked[0].is_some(), "it waits already");
-    assert_eq!(parked[1], None);
-}
-
-#[test]
-fn a_batch_asks_no_more_than_there_is_room_for() {
-    let house = House::new();
-    fill(&house, "awaits-person", NOW.plus_ms(KEPT_MS));
-    house.tamper("main.db", "DELETE FROM questions WHERE question <= 2");
-    let names = ["a", "b", "a", "c"].map(|name| question(&house, name));
-    let parked = house.store.park(&names, NOW).unwrap();
-    assert_eq!(parked.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, true, false]);
-}
-
-#[test]
-fn what_has_expired_is_deleted_and_nothing_else() {
-    let house = House::new();
-    for verdict in ["denied", "allowed", "awaits-hook", "awaits-person"] {
-        fill(&house, verdict, NOW);
+    let other = elsewhere(&house);
+    for round in 0..20 {
+        let id = asked(&house, &format!("pump-{round}"), true);
+        let claim = Claim { limit: 1, lease_ms: 600_000 };
+        let claimed = house.store.advance_questions(&[], claim, NOW).unwrap().remove(0);
+        assert_eq!(claimed.row.standing.id, id);
+        let begin = Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begin.wait();
+                let said = HookSaid { id, fence: claimed.fence, said: Said::Deny("stolen".into()) };
+                other.advance_questions(&[said], NOTHING, NOW).unwrap();
+            });
+            begin.wait();
+            assert!(decide(&house.store, id, &ALLOWED, "operator:1"));
+        });
+        assert_eq!(verdict(&house, id), (ALLOWED, Some("operator:1".to_owned())));
     }
-    let waits = ask(&house, "pump");
-    for _ in 0..100 {
-        house.store.maintain(NOW).unwrap();
-    }
-    assert_eq!(count(&house), 1);
-    assert!(house.store.verdicts(&[waits]).unwrap()[0].is_some());
-    house.store.maintain(NOW.plus_ms(KEPT_MS)).unwrap();
-    assert_eq!(count(&house), 0);
-}
-
-#[test]
-fn a_question_that_has_expired_is_no_work() {
-    let house = House::new();
-    house.store.park(&[question(&house, "pump")], Timestamp(1)).unwrap();
-    assert!(!house.store.is_work_due(NOW).unwrap());
-    house.store.park(&[question(&house, "another")], NOW).unwrap();
-    assert!(house.store.is_work_due(NOW).unwrap());
 }
