@@ -56,6 +56,14 @@ impl<'a> Sql<'a> {
         }
     }
 
+    /// The last statement of a transaction, behind which nothing comes but its commit.
+    pub(crate) fn execute_last(self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
+        match self {
+            Sql::Sqlite(_) => self.execute(sql, params),
+            Sql::Postgres(transaction) => transaction.execute_and_commit(sql, params),
+        }
+    }
+
     /// All rows that a statement finds, each as `read` reads it.
     pub(crate) fn query<T>(
         self,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{FairMutex, Mutex};
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
 
 use super::migrations::Schema;
@@ -278,6 +279,9 @@ fn reader(path: &Path) -> Result<Connection, StoreError> {
 fn open(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    // A plan that depended on the values would be drawn anew for each row: beside partial indexes SQLite
+    // prepares a statement again whenever a parameter has changed.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_timeout(Duration::from_millis(500))?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)

@@ -228,7 +228,7 @@ impl<'a> Pen<'a> {
         self.head.clone()
     }
 
-    /// Writes what waits, before the transaction ends, and says where the chain then ends.
+    /// Writes what waits as the last of the transaction, and says where the chain then ends.
     pub(crate) fn finish(&mut self) -> Result<Head, StoreError> {
         let waiting = std::mem::take(&mut self.waiting);
         if !waiting.is_empty() {

@@ -80,6 +80,21 @@ impl Transaction {
         self.statement(sql, async |client, statement| client.query(statement, &params).await)
     }
 
+    /// The last statement of a transaction: the commit goes out with it, on the same way. Nothing follows.
+    ///
+    /// # Errors
+    /// As [`Transaction::execute`] and [`Transaction::commit`].
+    pub(crate) fn execute_and_commit(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
+        let params = references(params);
+        let written = self.statement(sql, async |client, statement| {
+            // Where the statement fails, PostgreSQL takes the commit for a rollback.
+            let commit = client.batch_execute("COMMIT");
+            let (written, committed) = tokio::join!(biased; client.execute(statement, &params), commit);
+            written.and_then(|rows| committed.map(|()| rows))
+        });
+        self.committed(written)
+    }
+
     /// Statements without parameters, in one go.
     pub(crate) fn batch(&self, sql: &str) -> Result<(), StoreError> {
         self.run(async |client| client.batch_execute(sql).await)
@@ -141,20 +156,24 @@ impl Transaction {
     /// Where it was not committed; where the answer was lost nobody knows, and nothing may be repeated.
     pub(super) fn commit(&self) -> Result<(), StoreError> {
         match self.stage.get() {
-            Stage::Idle => return Ok(()),
+            Stage::Idle | Stage::Committed => return Ok(()),
             Stage::Open => {}
             // PostgreSQL answers a commit of this with success, and rolls it back.
             _ => return Err(StoreError::Unavailable("a statement failed before the commit".to_owned())),
         }
-        let committed = self.run(async |client| client.batch_execute("COMMIT").await);
-        if committed.is_ok() {
+        self.committed(self.run(async |client| client.batch_execute("COMMIT").await))
+    }
+
+    /// Tells a commit that failed from one of which nobody knows.
+    fn committed<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if outcome.is_ok() {
             self.stage.set(Stage::Committed);
         } else if self.stage.get() == Stage::Broken {
             self.failure.set(Failure::Other);
             let lost = "the connection was lost before the database said whether it kept what was written";
             return Err(StoreError::Unavailable(lost.to_owned()));
         }
-        committed
+        outcome
     }
 
     /// Ends it, rolled back unless it was committed, and says why it failed.
@@ -189,8 +208,11 @@ impl Transaction {
         run: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, StoreError> {
         let client = self.client.borrow();
-        let Some(client) = client.as_ref().filter(|_| self.stage.get() != Stage::Broken) else {
-            return Err(StoreError::Unavailable("the connection was lost".to_owned()));
+        let usable = |_: &&Object| !matches!(self.stage.get(), Stage::Broken | Stage::Committed);
+        let Some(client) = client.as_ref().filter(usable) else {
+            return Err(StoreError::Unavailable(
+                "the connection was lost, or the transaction is over".to_owned(),
+            ));
         };
         let begin = self.begin.take();
         let answered = self.waiter.wait_at_most(ANSWERED_WITHIN, async {

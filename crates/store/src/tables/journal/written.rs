@@ -34,6 +34,7 @@ impl Written {
     }
 }
 
+/// Inserts them, and ends the transaction.
 pub(super) fn insert(sql: Sql<'_>, entries: &[Written]) -> Result<(), StoreError> {
     let text = "INSERT INTO journal (position, at, tenant, device, kind, actor, key_id, detail, link)
                 SELECT * FROM UNNEST(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::text[], ?::text[],
@@ -57,6 +58,6 @@ pub(super) fn insert(sql: Sql<'_>, entries: &[Written]) -> Result<(), StoreError
         Param::array(&details),
         Param::array(&links),
     ];
-    sql.execute(text, &params)?;
+    sql.execute_last(text, &params)?;
     Ok(())
 }
