@@ -10,6 +10,7 @@ mod device_auth;
 mod fair_queue;
 mod hub;
 mod keeper;
+mod lines;
 mod metrics;
 pub mod ports;
 mod profiles;

@@ -14,11 +14,14 @@ use std::time::{Duration, Instant};
 
 use domain::plan::{Action, Receipt, back_off_ms};
 use domain::{CredentialKeys, Entropy, QuestionId};
+use futures_util::FutureExt;
 use store::{
-    Advance, Advanced, Claim, ClaimedQuestion, ClaimedStep, Finished, HookSaid, Said, StepFault, StepResult,
+    Advance, Advanced, Capacity, Claim, ClaimedQuestion, ClaimedStep, Finished, HookSaid, Said, StepFault,
+    StepResult,
 };
 use tokio::runtime::Runtime;
 
+use crate::lines::Lines;
 use crate::ports::{Asked, Attributes, Connector, DeviceView, Fault, Hook, HookAnswer, Ports};
 use crate::registry::public_id;
 use crate::shared::Shared;
@@ -27,8 +30,6 @@ use crate::trouble::Trouble;
 /// How often the registry is asked for work that nobody here was told of: back-offs that are over, leases that
 /// another server has lost.
 const POLL: Duration = Duration::from_millis(200);
-/// Most steps, and most questions, that are under way at once.
-const MOST_UNDER_WAY: usize = 128;
 /// How long before the end of its lease a call is given up.
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long the end of what is under way is waited for when the server stops.
@@ -52,6 +53,7 @@ pub(crate) struct StepEnd {
 }
 
 pub(crate) struct HookEnd {
+    hook: String,
     id: QuestionId,
     fence: u64,
     attempts: u32,
@@ -67,8 +69,8 @@ pub(crate) struct Runner {
     lease: Duration,
     runtime: Runtime,
     events: Sender<Event>,
-    steps_under_way: usize,
-    hooks_under_way: usize,
+    steps: Lines,
+    questions: Lines,
     finished: Vec<Finished>,
     said: Vec<HookSaid>,
     looking: Trouble,
@@ -101,8 +103,8 @@ impl Runner {
             lease,
             runtime,
             events,
-            steps_under_way: 0,
-            hooks_under_way: 0,
+            steps: Lines::new(ports.connectors.iter().map(|it| (it.name(), it.most_at_once()))),
+            questions: Lines::new(ports.hooks.iter().map(|it| (it.name(), it.most_at_once()))),
             finished: Vec::new(),
             said: Vec::new(),
             looking: Trouble::new("whether steps are due could not be looked up"),
@@ -122,7 +124,8 @@ impl Runner {
         loop {
             self.hear(inbox);
             if self.stopping && self.is_over(*stopped_at.get_or_insert_with(Instant::now)) {
-                return;
+                // A resolver that hangs is not waited for.
+                return self.runtime.shutdown_background();
             }
             if last.elapsed() >= POLL {
                 last = Instant::now();
@@ -133,8 +136,8 @@ impl Runner {
     }
 
     fn is_over(&self, stopped_at: Instant) -> bool {
-        let idle = self.steps_under_way + self.hooks_under_way + self.finished.len() + self.said.len() == 0;
-        idle || stopped_at.elapsed() > FAREWELL
+        let under_way = self.steps.under_way() + self.questions.under_way();
+        under_way + self.finished.len() + self.said.len() == 0 || stopped_at.elapsed() > FAREWELL
     }
 
     /// Waits for one event, and takes all that are there.
@@ -154,7 +157,7 @@ impl Runner {
             Event::Poke => self.poked = true,
             Event::Stop => self.stopping = true,
             Event::Step(end) => {
-                self.steps_under_way -= 1;
+                self.steps.end(&end.step.connector);
                 self.shared
                     .metrics
                     .step(&end.step.connector, end.result.as_ref().map(drop).map_err(|it| it.permanent));
@@ -162,7 +165,7 @@ impl Runner {
                 self.finished.push(finished);
             }
             Event::Hook(end) => {
-                self.hooks_under_way -= 1;
+                self.questions.end(&end.hook);
                 let said = said(end, &mut *self.entropy);
                 self.said.push(said);
             }
@@ -191,52 +194,49 @@ impl Runner {
         }
     }
 
+    /// What is recorded stays until it is: also where this fails in the middle.
     fn turn_steps(&mut self) {
-        let finished = std::mem::take(&mut self.finished);
-        let (claim, until) = (self.claim(self.steps_under_way), self.until());
-        let now = self.shared.clock.now();
-        match self.recording.tell(self.shared.store.advance(&Advance { finished: &finished, claim }, now)) {
-            Some(advanced) => self.advanced(advanced, claim, until),
-            None => {
-                self.finished = finished;
-                std::thread::sleep(POLL);
+        let (capacity, until) = (self.capacity(&self.steps), self.until());
+        let advance = Advance { finished: &self.finished, claim: self.claim(&capacity) };
+        match self.recording.tell(self.shared.store.advance(&advance, self.shared.clock.now())) {
+            Some(advanced) => {
+                self.finished.clear();
+                self.advanced(advanced, until);
             }
+            None => std::thread::sleep(POLL),
         }
     }
 
-    fn advanced(&mut self, advanced: Advanced, claim: Claim, until: Instant) {
+    fn advanced(&mut self, advanced: Advanced, until: Instant) {
         for key in &advanced.refused {
             tracing::warn!(step = %key, "a step's result came after its lease was lost; its receipt is refused");
         }
         self.shared.waiting.settle(&self.shared, &advanced.statuses);
-        // Where all that was asked for was there, there may be more.
-        self.poked |= claim.limit > 0 && advanced.claimed.len() == claim.limit;
         for step in advanced.claimed {
             self.begin_step(step, until);
         }
     }
 
     fn turn_questions(&mut self) {
-        let said = std::mem::take(&mut self.said);
-        let (claim, until) = (self.claim(self.hooks_under_way), self.until());
-        let now = self.shared.clock.now();
-        match self.recording.tell(self.shared.store.advance_questions(&said, claim, now)) {
+        let (capacity, until) = (self.capacity(&self.questions), self.until());
+        let (claim, now) = (self.claim(&capacity), self.shared.clock.now());
+        match self.recording.tell(self.shared.store.advance_questions(&self.said, claim, now)) {
             Some(claimed) => {
-                self.poked |= claim.limit > 0 && claimed.len() == claim.limit;
+                self.said.clear();
                 claimed.into_iter().for_each(|question| self.ask(question, until));
             }
-            None => {
-                self.said = said;
-                std::thread::sleep(POLL);
-            }
+            None => std::thread::sleep(POLL),
         }
     }
 
-    fn claim(&self, under_way: usize) -> Claim {
-        // Without the server's keys nobody outside could be told who a device is.
+    /// Without the server's keys nobody outside could be told who a device is.
+    fn capacity(&self, lines: &Lines) -> Capacity {
         let idle = self.stopping || self.shared.store.keys().is_err();
-        let limit = if idle { 0 } else { MOST_UNDER_WAY.saturating_sub(under_way) };
-        Claim { limit, lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX) }
+        if idle { Capacity::default() } else { lines.capacity() }
+    }
+
+    fn claim<'r>(&self, capacity: &'r Capacity) -> Claim<'r> {
+        Claim { capacity, lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX) }
     }
 
     /// When the calls of what is claimed from now on are given up. The lease itself begins later, in the claim.
@@ -245,7 +245,7 @@ impl Runner {
     }
 
     fn begin_step(&mut self, step: ClaimedStep, until: Instant) {
-        self.steps_under_way += 1;
+        self.steps.begin(&step.connector);
         let connector = self.connectors.get(&step.connector).cloned();
         let locked = |_| Fault::temporary("secrets-locked", "the server's own keys are locked");
         let view = self.shared.store.keys().map_err(locked).and_then(|keys| device_view(&step, keys));
@@ -254,7 +254,7 @@ impl Runner {
             let result = match (view, connector) {
                 (Err(fault), _) => Err(fault),
                 (Ok(_), None) => Err(unknown_connector(&step.connector)),
-                (Ok(view), Some(connector)) => carry_out(&*connector, &step, &view, until).await,
+                (Ok(view), Some(connector)) => unharmed(carry_out(&*connector, &step, &view, until)).await,
             };
             (step, result)
         };
@@ -266,16 +266,17 @@ impl Runner {
     }
 
     fn ask(&mut self, question: ClaimedQuestion, until: Instant) {
-        self.hooks_under_way += 1;
-        let hook = question.row.hook.as_ref().and_then(|name| self.hooks.get(name)).cloned();
+        let name = question.row.hook.clone().unwrap_or_default();
+        self.questions.begin(&name);
+        let hook = self.hooks.get(&name).cloned();
         let events = self.events.clone();
         self.runtime.spawn(async move {
             let result = match hook {
-                None => Err(unknown_connector(question.row.hook.as_deref().unwrap_or_default())),
-                Some(hook) => ask(&*hook, &question, until).await,
+                None => Err(unknown_connector(&name)),
+                Some(hook) => unharmed(ask(&*hook, &question, until)).await,
             };
             let (id, fence, attempts) = (question.row.standing.id, question.fence, question.row.attempts);
-            let _ = events.send(Event::Hook(HookEnd { id, fence, attempts, result }));
+            let _ = events.send(Event::Hook(HookEnd { hook: name, id, fence, attempts, result }));
         });
     }
 }
@@ -327,6 +328,13 @@ async fn in_time<T>(until: Instant, work: impl Future<Output = Result<T, Fault>>
         work.as_mut().poll(context)
     })
     .await
+}
+
+/// A call that panics has failed like any other: its turn is given back, its step is tried again.
+async fn unharmed<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let panicked =
+        |_| Fault::temporary("call-panicked", "the call failed by a mistake of this server; see its log");
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|it| Err(panicked(it)))
 }
 
 fn unknown_connector(name: &str) -> Fault {

@@ -55,7 +55,7 @@ pub use secrets::{Kek, KekNote, KeyError, KeyProvider, KeySource, LocalKek, Prog
 pub use tables::devices::DeviceRow;
 pub use tables::journal;
 pub use tables::operations::{
-    Advance, Advanced, Claim, ClaimedStep, Finished, NewOperation, OperationQuery, OperationRow,
+    Advance, Advanced, Capacity, Claim, ClaimedStep, Finished, NewOperation, OperationQuery, OperationRow,
     OperationStatus, StepFault, StepResult, StepRow,
 };
 pub use tables::operators::OperatorToken;
@@ -259,19 +259,19 @@ impl Store {
         self.journalled(|sql, pen| questions::park(sql, pen, questions, now))
     }
 
-    /// Records what hooks said, and claims at most `limit` questions whose hook is due, for `lease_ms`.
+    /// Records what hooks said, and claims questions whose hook is due, as far as each has room.
     ///
     /// # Errors
     /// What the database says; then nothing is recorded or claimed.
     pub fn advance_questions(
         &self,
         answers: &[HookSaid],
-        claim: Claim,
+        claim: Claim<'_>,
         now: Timestamp,
     ) -> Result<Vec<ClaimedQuestion>, StoreError> {
         self.journalled(|sql, pen| {
             questions::answer(sql, pen, answers, now)?;
-            questions::claim(sql, claim.limit, claim.lease_ms, now)
+            questions::claim(sql, claim, now)
         })
     }
 

@@ -17,10 +17,18 @@ pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A JSON object with the values that a device begins with.
 pub type Attributes = serde_json::Map<String, serde_json::Value>;
 
+/// The most calls at once where a neighbour says nothing else.
+const MOST_AT_ONCE: usize = 32;
+
 /// Keeps one neighbour in step with devices. It keeps its own limit of time: no call stays open without end.
 pub trait Connector: Send + Sync {
     /// The operator's name for it, from the configuration.
     fn name(&self) -> &str;
+
+    /// The most calls that it makes at once; others wait for their turn.
+    fn most_at_once(&self) -> usize {
+        MOST_AT_ONCE
+    }
 
     /// Makes the outside match the device. Safe to repeat with the same key: the second time changes nothing and
     /// gives the same receipt.
@@ -43,6 +51,11 @@ pub trait Connector: Send + Sync {
 pub trait Hook: Send + Sync {
     /// The operator's name for it, from the configuration.
     fn name(&self) -> &str;
+
+    /// The most calls that it makes at once; others wait for their turn.
+    fn most_at_once(&self) -> usize {
+        MOST_AT_ONCE
+    }
 
     /// Asks whether a proven device may come in. Safe to repeat with the same key.
     fn ask<'a>(&'a self, asked: &'a Asked, key: &'a StepKey) -> Task<'a, Result<HookAnswer, Fault>>;

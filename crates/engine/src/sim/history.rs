@@ -10,7 +10,9 @@ use domain::{
     Claim, CredentialKeys, DeviceState, Evidence, Grant, Held, Origin, Outcome, Refusal, Reprovision,
     Request, Secret, Strategy, Wire, Wish,
 };
-use store::{Advance, Claim as Lease, ClaimedQuestion, ClaimedStep, Finished, StepFault, StepResult};
+use store::{
+    Advance, Capacity, Claim as Lease, ClaimedQuestion, ClaimedStep, Finished, StepFault, StepResult,
+};
 use tokio::sync::oneshot;
 
 use super::Chance;
@@ -277,7 +279,7 @@ impl<'w> History<'w> {
     }
 
     fn advance(&mut self, finished: &[Finished], limit: usize) -> bool {
-        let claim = Lease { limit, lease_ms: LEASE_MS };
+        let claim = Lease { capacity: &Capacity::for_each(limit), lease_ms: LEASE_MS };
         let advanced = self.world.store.advance(&Advance { finished, claim }, self.world.now()).unwrap();
         for finished in finished.iter().filter(|it| !advanced.refused.contains(&it.key)) {
             let newest = self.fences.get(&finished.key);

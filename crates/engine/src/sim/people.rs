@@ -1,7 +1,7 @@
 //! What others do in a history: hooks, people who approve, operators.
 
 use domain::DeviceState;
-use store::{Claim as Lease, HookSaid, Said, StepFault};
+use store::{Capacity, Claim as Lease, HookSaid, Said, StepFault};
 
 use super::history::{DEVICES, History, LEASE_MS};
 use super::model::Mark;
@@ -11,7 +11,7 @@ impl History<'_> {
     // === questions ===
 
     pub(super) fn hook(&mut self, faults: bool) {
-        let claim = Lease { limit: 2, lease_ms: LEASE_MS };
+        let claim = Lease { capacity: &Capacity::for_each(2), lease_ms: LEASE_MS };
         let claimed = self.world.store.advance_questions(&[], claim, self.world.now()).unwrap();
         self.asked.extend(claimed);
         let Some(question) = self.asked.pop() else { return };
@@ -27,7 +27,7 @@ impl History<'_> {
         };
         self.note(format!("hook {} {said:?}", question.row.name));
         let answer = HookSaid { id: question.row.standing.id, fence: question.fence, said };
-        let nothing = Lease { limit: 0, lease_ms: 0 };
+        let nothing = Lease { capacity: &Capacity::for_each(0), lease_ms: 0 };
         self.world.store.advance_questions(&[answer], nothing, self.world.now()).unwrap();
     }
 

@@ -72,6 +72,10 @@ impl Connector for Webhook {
         &self.name
     }
 
+    fn most_at_once(&self) -> usize {
+        self.calls.most_at_once()
+    }
+
     fn ensure<'a>(&'a self, device: &'a DeviceView, key: &'a StepKey) -> Task<'a, Result<Ensured, Fault>> {
         Box::pin(self.ensured(device, key))
     }

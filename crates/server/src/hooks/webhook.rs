@@ -58,6 +58,10 @@ impl Hook for Webhook {
         &self.name
     }
 
+    fn most_at_once(&self) -> usize {
+        self.calls.most_at_once()
+    }
+
     fn ask<'a>(&'a self, asked: &'a Asked, key: &'a StepKey) -> Task<'a, Result<HookAnswer, Fault>> {
         Box::pin(self.answered(asked, key))
     }

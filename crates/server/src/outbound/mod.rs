@@ -62,6 +62,7 @@ pub struct Outbound {
     client: Client,
     url: Url,
     turns: Semaphore,
+    concurrency: usize,
 }
 
 /// An answer of status 2xx, or of another that the caller has asked for.
@@ -94,7 +95,13 @@ impl Outbound {
             client = client.tls_certs_only(roots);
         }
         let client = client.build().context("cannot prepare for HTTPS")?;
-        Ok(Outbound { client, url, turns: Semaphore::new(settings.concurrency) })
+        let concurrency = settings.concurrency;
+        Ok(Outbound { client, url, turns: Semaphore::new(concurrency), concurrency })
+    }
+
+    /// The most calls at a time.
+    pub fn most_at_once(&self) -> usize {
+        self.concurrency
     }
 
     /// Scheme, host and port, for faults and logs.

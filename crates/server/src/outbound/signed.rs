@@ -121,6 +121,11 @@ impl SignedCalls {
         self.outbound.origin()
     }
 
+    /// The most calls at a time.
+    pub fn most_at_once(&self) -> usize {
+        self.outbound.most_at_once()
+    }
+
     /// Delivers once. Whether to try again is the caller's business.
     ///
     /// # Errors

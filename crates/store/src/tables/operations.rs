@@ -18,7 +18,7 @@ use crate::error::storable;
 use crate::tables::devices;
 use crate::tables::journal::{NewEntry, Pen, What};
 
-pub use advance::{Advance, Advanced, Claim, ClaimedStep, Finished, StepFault, StepResult};
+pub use advance::{Advance, Advanced, Capacity, Claim, ClaimedStep, Finished, StepFault, StepResult};
 pub(crate) use advance::{advance, release_own};
 pub use begin::NewOperation;
 pub(crate) use begin::batch::begin as begin_many;

@@ -1,5 +1,7 @@
 //! Questions that wait for an answer, and answers that wait for their device.
 
+mod claims;
+
 use std::collections::{HashMap, hash_map};
 
 use domain::{Origin, ProfileId, QuestionId, StandingQuestion, TenantId, Timestamp, Verdict, question};
@@ -10,6 +12,8 @@ use crate::StoreError;
 use crate::driver::{Param, Row, Sql, params};
 use crate::error::storable;
 use crate::tables::journal::{NewEntry, Pen, What};
+
+pub(crate) use claims::{claim, is_any_due};
 
 /// A question to be asked about a request that has proven itself.
 #[derive(Clone, Debug)]
@@ -282,39 +286,6 @@ pub(crate) fn delete_expired(sql: Sql<'_>, limit: u32, now: Timestamp) -> Result
         sql.skip_locked("questions")
     );
     sql.execute(&text, params![now, limit])
-}
-
-/// Questions whose hook is due, ours for `lease_ms`.
-pub(crate) fn claim(
-    sql: Sql<'_>,
-    limit: usize,
-    lease_ms: u64,
-    now: Timestamp,
-) -> Result<Vec<ClaimedQuestion>, StoreError> {
-    let now = sql.now(now)?;
-    let due = format!(
-        "SELECT question FROM questions WHERE verdict = 'awaits-hook' AND due_at <= ? AND expires_at > ?
-         ORDER BY due_at LIMIT ?{}",
-        sql.skip_locked("questions")
-    );
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let ids = sql.query(&due, params![now, now, limit], |row| Ok(QuestionId(row.unsigned(0)?)))?;
-    let mut claimed = Vec::with_capacity(ids.len());
-    for id in ids {
-        let text =
-            "UPDATE questions SET fence = fence + 1, attempts = attempts + 1, due_at = ? WHERE question = ?
-                    RETURNING fence";
-        let fence = sql.one(text, params![now.plus_ms(lease_ms), id], |row| row.unsigned(0))?;
-        let text = format!("SELECT {COLUMNS} FROM questions WHERE question = ?");
-        let row = sql.one(&text, params![id], read)?;
-        let names = "SELECT t.name, p.name FROM tenants t, profiles p WHERE t.id = ? AND p.id = ?";
-        let named =
-            sql.first(names, params![row.tenant, row.profile], |row| Ok((row.string(0)?, row.string(1)?)))?;
-        if let Some((tenant, profile)) = named {
-            claimed.push(ClaimedQuestion { row, fence, tenant, profile });
-        }
-    }
-    Ok(claimed)
 }
 
 /// Records what hooks said; one that says yes hands on to a person where one has to approve.

@@ -3,13 +3,13 @@
 use std::sync::Barrier;
 
 use domain::{Question, QuestionId, Verdict};
-use store::{Change, Claim, HookSaid, NewQuestion, Said, Store};
+use store::{Capacity, Change, Claim, HookSaid, NewQuestion, Said, Store};
 
 use crate::POSTGRES;
 use crate::house::{HOME, House, NOW, origin};
 
 const ALLOWED: Verdict = Verdict::Allowed { attributes: None };
-const NOTHING: Claim = Claim { limit: 0, lease_ms: 0 };
+const NOTHING: Claim<'_> = Claim { capacity: &Capacity::for_each(0), lease_ms: 0 };
 
 fn asked(house: &House, name: &str, hook: bool) -> QuestionId {
     let question = Question { hook: hook.then(|| "gate".to_owned()), person: true };
@@ -67,7 +67,10 @@ fn of_two_people_who_decide_at_once_the_first_is_heard_and_the_other_is_told_so(
 fn a_person_is_heard_whatever_a_hook_says_before_and_after() {
     let house = House::new();
     let denied = asked(&house, "denied", true);
-    let claimed = house.store.advance_questions(&[], Claim { limit: 10, lease_ms: 600_000 }, NOW).unwrap();
+    let claimed = house
+        .store
+        .advance_questions(&[], Claim { capacity: &Capacity::for_each(10), lease_ms: 600_000 }, NOW)
+        .unwrap();
     let said = |said: Said| HookSaid { id: claimed[0].row.standing.id, fence: claimed[0].fence, said };
     house.store.advance_questions(&[said(Said::Deny("stolen".into()))], NOTHING, NOW).unwrap();
     assert_eq!(verdict(&house, denied), (Verdict::Denied, Some("hook:gate".to_owned())));
@@ -82,7 +85,7 @@ fn a_hook_that_answers_while_a_person_decides_does_not_take_the_persons_word_bac
     let other = elsewhere(&house);
     for round in 0..20 {
         let id = asked(&house, &format!("pump-{round}"), true);
-        let claim = Claim { limit: 1, lease_ms: 600_000 };
+        let claim = Claim { capacity: &Capacity::for_each(1), lease_ms: 600_000 };
         let claimed = house.store.advance_questions(&[], claim, NOW).unwrap().remove(0);
         assert_eq!(claimed.row.standing.id, id);
         let begin = Barrier::new(2);

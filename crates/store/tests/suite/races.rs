@@ -5,7 +5,7 @@ use std::sync::Barrier;
 
 use domain::plan::{Gate, Phase};
 use domain::{DeviceRecord, DeviceState, Provision, Timestamp};
-use store::{Advance, Change, Claim, ClaimedStep, SecretLimits, Store, StoreError, Walk};
+use store::{Advance, Capacity, Change, Claim, ClaimedStep, SecretLimits, Store, StoreError, Walk};
 
 use crate::house::{HOME, HOUR_MS, House, NOW};
 use crate::keks::{self, Drawer};
@@ -100,14 +100,14 @@ fn together<T: Sync>(all: &[T], here: impl Fn(&T) + Sync, there: impl Fn(&T) + S
 
 /// The steps that are due, apart by their place in the plan.
 fn claimed_by_index(house: &House) -> (Vec<ClaimedStep>, Vec<ClaimedStep>) {
-    let claim = Claim { limit: 1000, lease_ms: 600_000 };
+    let claim = Claim { capacity: &Capacity::for_each(1000), lease_ms: 600_000 };
     let mut claimed = house.store.advance(&Advance { finished: &[], claim }, NOW).unwrap().claimed;
     claimed.sort_by_key(|step| step.key);
     claimed.into_iter().partition(|step| step.key.index == 0)
 }
 
 fn finish(store: &Store, step: &ClaimedStep) {
-    let claim = Claim { limit: 0, lease_ms: 0 };
+    let claim = Claim { capacity: &Capacity::for_each(0), lease_ms: 0 };
     let finished = [done(step, "out")];
     let advanced = store.advance(&Advance { finished: &finished, claim }, NOW).unwrap();
     assert!(advanced.refused.is_empty());

@@ -8,7 +8,8 @@ use domain::{DeviceKey, DeviceState, Provision, Secret, Timestamp};
 use serde_json::json;
 use store::journal::{Fault, JournalQuery, NewEntry, Position, What, Wrong};
 use store::{
-    Advance, Backend, Change, Changes, Claim, Entry, LocalKek, Lost, Options, SecretLimits, Store, StoreError,
+    Advance, Backend, Capacity, Change, Changes, Claim, Entry, LocalKek, Lost, Options, SecretLimits, Store,
+    StoreError,
 };
 use testkit::postgres::Postgres;
 use zeroize::Zeroizing;
@@ -84,7 +85,7 @@ fn who_leaves_while_another_server_begins_a_step_is_retired_there() {
     let left = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let claim = Claim { limit: 2, lease_ms: 600_000 };
+            let claim = Claim { capacity: &Capacity::for_each(2), lease_ms: 600_000 };
             while !left.load(Ordering::Relaxed) {
                 other.advance(&Advance { finished: &[], claim }, NOW).unwrap();
             }
@@ -205,7 +206,7 @@ fn a_step_is_claimed_by_one_server_at_a_time() {
     let batch: Vec<Provision> = (0..200).map(|number| joining(&house, &format!("pump-{number}"))).collect();
     house.record(&batch);
     let claim_all = |store: &Store| {
-        let claim = Claim { limit: 16, lease_ms: 600_000 };
+        let claim = Claim { capacity: &Capacity::for_each(16), lease_ms: 600_000 };
         let all = std::iter::from_fn(|| {
             let claimed = store.advance(&Advance { finished: &[], claim }, NOW).unwrap().claimed;
             (!claimed.is_empty()).then_some(claimed)

@@ -2,7 +2,7 @@
 
 use domain::plan::{Action, Gate, Phase, StepState};
 use domain::{DeviceState, OperationId, PlannedStep, Provision, Receipt, StepKey, Timestamp};
-use store::{Advance, Advanced, Change, Claim, ClaimedStep, Finished, StepFault, StepResult};
+use store::{Advance, Advanced, Capacity, Change, Claim, ClaimedStep, Finished, StepFault, StepResult};
 use testkit::wait::eventually;
 
 use crate::house::{HOME, House, NOW, rotate};
@@ -25,7 +25,7 @@ pub(crate) fn joining(house: &House, name: &str) -> Provision {
 }
 
 pub(crate) fn advance(house: &House, finished: &[Finished], limit: usize, lease_ms: u64) -> Advanced {
-    let claim = Claim { limit, lease_ms };
+    let claim = Claim { capacity: &Capacity::for_each(limit), lease_ms };
     house.store.advance(&Advance { finished, claim }, NOW).unwrap()
 }
 
@@ -178,4 +178,19 @@ fn nothing_is_done_any_more_for_a_device_that_is_deleted() {
     assert!(claim(&house, 10, LONG).is_empty());
     assert_eq!(states(&house, operation), (Phase::Done, vec![StepState::Absorbed, StepState::Absorbed]));
     assert_eq!(house.store.read(|view| view.attributes(device.key)).unwrap(), []);
+}
+
+#[test]
+fn a_neighbour_that_takes_nothing_on_keeps_no_other_one_waiting() {
+    let house = House::new();
+    let mut batch: Vec<_> = (0..30).map(|number| house.create(&format!("pump-{number}"))).collect();
+    for provision in &mut batch {
+        provision.plan = vec![step("slow", Gate::AfterReply), step("quick", Gate::AfterReply)];
+    }
+    house.record(&batch);
+    let capacity = Capacity { by_name: [("slow".to_owned(), 2)].into(), others: 20 };
+    let claim = Claim { capacity: &capacity, lease_ms: 600_000 };
+    let claimed = house.store.advance(&Advance { finished: &[], claim }, NOW).unwrap().claimed;
+    let at = |name: &str| claimed.iter().filter(|step| step.connector == name).count();
+    assert_eq!((at("slow"), at("quick")), (2, 20));
 }

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 
 use domain::Provision;
 use domain::plan::Phase;
-use store::{Advance, Change, Claim, ClaimedStep, Finished, SecretLimits, Store};
+use store::{Advance, Capacity, Change, Claim, ClaimedStep, Finished, SecretLimits, Store};
 
 use crate::house::{House, NOW};
 use crate::leaving::leave;
@@ -12,7 +12,7 @@ use crate::servers::two;
 use crate::steps::{LONG, claim, done, joining, states};
 
 fn finish(store: &Store, finished: &[Finished]) {
-    let claim = Claim { limit: 0, lease_ms: LONG };
+    let claim = Claim { capacity: &Capacity::for_each(0), lease_ms: LONG };
     let refused = store.advance(&Advance { finished, claim }, NOW).unwrap().refused;
     assert!(refused.is_empty(), "{refused:?}");
 }

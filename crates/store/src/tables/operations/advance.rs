@@ -1,5 +1,7 @@
 //! Steps on their way: results come in, leases go out. One transaction for all of them.
 
+use std::collections::BTreeMap;
+
 use domain::plan::{Action, Receipt, StepRecord, StepState};
 use domain::{DeviceKey, DeviceRecord, OperationId, StepKey, TenantId, Timestamp};
 
@@ -18,16 +20,40 @@ pub struct Advance<'a> {
     /// What became of steps that were claimed before.
     pub finished: &'a [Finished],
     /// What to claim.
-    pub claim: Claim,
+    pub claim: Claim<'a>,
 }
 
-/// How many steps to claim, and for how long they are ours.
+/// What to claim, and for how long it is ours.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim {
-    /// How many at most.
-    pub limit: usize,
+pub struct Claim<'a> {
+    /// How much each neighbour takes on.
+    pub capacity: &'a Capacity,
     /// How long the lease lasts, in milliseconds.
     pub lease_ms: u64,
+}
+
+/// How many more calls each neighbour takes on. Each has its own, so that a slow one keeps nobody else waiting.
+#[derive(Clone, Debug, Default)]
+pub struct Capacity {
+    /// By the neighbour's name.
+    pub by_name: BTreeMap<String, usize>,
+    /// For each one that is not named.
+    pub others: usize,
+}
+
+impl Capacity {
+    /// So many for each.
+    pub const fn for_each(most: usize) -> Capacity {
+        Capacity { by_name: BTreeMap::new(), others: most }
+    }
+
+    pub(crate) fn of(&self, name: &str) -> usize {
+        self.by_name.get(name).copied().unwrap_or(self.others)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.others == 0 && self.by_name.values().all(|left| *left == 0)
+    }
 }
 
 /// What became of a claimed step.
@@ -119,7 +145,7 @@ pub(crate) fn advance(
             advanced.refused.push(finished.key);
         }
     }
-    if advance.claim.limit > 0 {
+    if !advance.claim.capacity.is_empty() {
         advanced.claimed = leases::claim(sql, advance.claim, server, now)?;
     }
     Ok(advanced)

@@ -56,7 +56,7 @@ fn drawn(steps: &[PlannedStep]) -> (Phase, Vec<Progress>) {
 /// unless the new plan speaks of that neighbour. A running step is absorbed once its result is there, or its
 /// lease is over.
 fn absorb(sql: Sql<'_>, new: &NewOperation<'_>, now: Timestamp) -> Result<(), StoreError> {
-    for step in super::steps_held(sql, new.device)? {
+    for step in open_steps(sql, new.device)? {
         let record = &step.record;
         let spoken_of = new.plan.iter().any(|planned| planned.connector == record.connector);
         if record.state.is_over() || (record.action == Action::Retire && !spoken_of) {
@@ -78,6 +78,19 @@ fn absorb(sql: Sql<'_>, new: &NewOperation<'_>, now: Timestamp) -> Result<(), St
     let text = "UPDATE operations SET grace_until = NULL WHERE device = ? AND grace_until IS NOT NULL";
     sql.execute(text, params![new.device])?;
     Ok(())
+}
+
+/// The steps of a device's operations that are not done, held until the transaction ends. However many it has
+/// behind it, they are not read.
+fn open_steps(sql: Sql<'_>, device: DeviceKey) -> Result<Vec<super::StepRow>, StoreError> {
+    let held = sql.for_update();
+    let text = format!(
+        "SELECT {} FROM steps
+         WHERE operation IN (SELECT o.operation FROM operations o WHERE o.device = ? AND o.phase <> 'done')
+         ORDER BY operation, step{held}",
+        super::STEP_COLUMNS
+    );
+    sql.query(&text, params![device], super::read_step)
 }
 
 fn next_number(sql: Sql<'_>) -> Result<OperationId, StoreError> {

@@ -12,33 +12,64 @@ use crate::tables::{attributes, devices};
 
 pub(super) fn claim(
     sql: Sql<'_>,
-    claim: Claim,
+    claim: Claim<'_>,
     server: &str,
     now: Timestamp,
 ) -> Result<Vec<ClaimedStep>, StoreError> {
-    let over = "UPDATE steps SET state = 'absorbed', absorbed = NULL
-                WHERE state = 'running' AND due_at <= ? AND absorbed = 1 AND lease_until <= ?";
-    sql.execute(over, params![now, now])?;
-    let found = due(sql, claim.limit, now)?;
-    let mut claimed = Vec::with_capacity(found.len());
-    for key in found {
-        let until = now.plus_ms(claim.lease_ms);
-        let text =
-            "UPDATE steps SET state = 'running', fence = fence + 1, attempts = attempts + 1, due_at = ?,
-                        lease_until = ?, server = ?, changed_at = ?
-                    WHERE operation = ? AND step = ?";
-        sql.execute(text, params![until, until, server, now, key.operation, key.index])?;
-        claimed.extend(view(sql, key)?);
+    let mut claimed = Vec::new();
+    for connector in wanted(sql)? {
+        end_absorbed(sql, &connector, now)?;
+        for key in due(sql, &connector, claim.capacity.of(&connector), now)? {
+            let Some(mut step) = view(sql, key)? else { continue };
+            take(sql, &mut step, now.plus_ms(claim.lease_ms), server, now)?;
+            claimed.push(step);
+        }
     }
     Ok(claimed)
 }
 
+/// The connectors at which something is open: each is one step along the index.
+const WANTED: &str = "WITH RECURSIVE wanted (connector) AS (
+        SELECT min(connector) FROM steps WHERE state IN ('due', 'running')
+        UNION ALL
+        SELECT (SELECT min(s.connector) FROM steps s
+                WHERE s.state IN ('due', 'running') AND s.connector > wanted.connector)
+        FROM wanted WHERE connector IS NOT NULL)";
+
+fn wanted(sql: Sql<'_>) -> Result<Vec<String>, StoreError> {
+    let text = format!("{WANTED} SELECT connector FROM wanted WHERE connector IS NOT NULL");
+    sql.query(&text, params![], |row| row.string(0))
+}
+
+/// Whether anything can be taken up at any connector.
+pub(super) fn is_any_due(sql: Sql<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    let text = format!(
+        "{WANTED} SELECT 1 FROM wanted WHERE EXISTS
+             (SELECT 1 FROM steps s WHERE s.state IN ('due', 'running') AND s.connector = wanted.connector
+                  AND s.due_at <= ?)"
+    );
+    sql.exists(&text, params![now])
+}
+
+/// The states are spelt as in the index `steps_due`: SQLite concludes nothing from a narrower condition.
+fn end_absorbed(sql: Sql<'_>, connector: &str, now: Timestamp) -> Result<(), StoreError> {
+    let text = "UPDATE steps SET state = 'absorbed', absorbed = NULL
+                WHERE state IN ('due', 'running') AND connector = ? AND due_at <= ? AND absorbed = 1
+                    AND state = 'running' AND lease_until <= ?";
+    sql.execute(text, params![connector, now, now])?;
+    Ok(())
+}
+
 /// What can be done now. At one connector a device's steps go one after the other: not while another is under
 /// a lease, and not before an earlier one.
-fn due(sql: Sql<'_>, limit: usize, now: Timestamp) -> Result<Vec<StepKey>, StoreError> {
+fn due(sql: Sql<'_>, connector: &str, limit: usize, now: Timestamp) -> Result<Vec<StepKey>, StoreError> {
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
     let text = format!(
         "SELECT s.operation, s.step FROM steps s
-         WHERE s.state IN ('due', 'running') AND s.due_at <= ? AND s.absorbed IS NULL AND NOT EXISTS
+         WHERE s.state IN ('due', 'running') AND s.connector = ? AND s.due_at <= ? AND s.absorbed IS NULL
+             AND NOT EXISTS
              (SELECT 1 FROM steps e WHERE e.device = s.device AND e.connector = s.connector
                  AND (e.operation <> s.operation OR e.step <> s.step)
                  AND ((e.state = 'running' AND e.lease_until > ?)
@@ -50,10 +81,30 @@ fn due(sql: Sql<'_>, limit: usize, now: Timestamp) -> Result<Vec<StepKey>, Store
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let key =
         |row: &Row<'_>| Ok(StepKey { operation: OperationId(row.unsigned(0)?), index: row.int(1)? as u32 });
-    sql.query(&text, params![now, now, limit], key)
+    sql.query(&text, params![connector, now, now, limit], key)
 }
 
-/// A claimed step with all that its connector is told.
+/// Makes a step ours until its lease ends.
+fn take(
+    sql: Sql<'_>,
+    step: &mut ClaimedStep,
+    until: Timestamp,
+    server: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let text = "UPDATE steps SET state = 'running', fence = fence + 1, attempts = attempts + 1, due_at = ?,
+                    lease_until = ?, server = ?, told = ?, changed_at = ?
+                WHERE operation = ? AND step = ?";
+    let told = Told { label: step.label.clone(), attributes: step.attributes.clone() };
+    let told =
+        serde_json::to_string(&told).map_err(|_| StoreError::Unstorable("what a neighbour is told"))?;
+    sql.execute(text, params![until, until, server, &told, now, step.key.operation, step.key.index])?;
+    step.fence += 1;
+    step.attempts += 1;
+    Ok(())
+}
+
+/// A step with all that its connector is told.
 fn view(sql: Sql<'_>, key: StepKey) -> Result<Option<ClaimedStep>, StoreError> {
     let text =
         "SELECT s.device, s.fence, s.attempts, s.action, s.connector, s.external_id, s.receipt, t.name,
@@ -97,16 +148,12 @@ struct Told {
 
 /// Under one key a neighbour is told the same at each try, whatever an operator has changed meanwhile.
 fn told_as_before(sql: Sql<'_>, step: &mut ClaimedStep, told: Option<String>) -> Result<(), StoreError> {
-    let unstorable = |_| StoreError::Unstorable("what a neighbour is told");
-    let told = if let Some(text) = told {
-        serde_json::from_str(&text).map_err(|_| StoreError::corrupt("what a step tells", step.key))?
-    } else {
-        let told = Told { label: step.label.take(), attributes: attributes::of(sql, step.device.key)? };
-        let text = serde_json::to_string(&told).map_err(unstorable)?;
-        let sql_text = "UPDATE steps SET told = ? WHERE operation = ? AND step = ?";
-        sql.execute(sql_text, params![&text, step.key.operation, step.key.index])?;
-        told
+    let Some(told) = told else {
+        step.attributes = attributes::of(sql, step.device.key)?;
+        return Ok(());
     };
+    let told: Told =
+        serde_json::from_str(&told).map_err(|_| StoreError::corrupt("what a step tells", step.key))?;
     (step.label, step.attributes) = (told.label, told.attributes);
     Ok(())
 }

@@ -2,10 +2,11 @@
 
 use domain::{DeviceKey, OperationId, TenantId, Timestamp};
 
+use super::leases;
 use crate::StoreError;
 use crate::driver::{Sql, params};
 use crate::tables::journal::{NewEntry, Pen, What};
-use crate::tables::{attributes, devices};
+use crate::tables::{attributes, devices, questions};
 
 /// Devices have shown that they hold their credentials: what was owed to them until then is settled.
 pub(crate) fn connected(sql: Sql<'_>, devices: &[DeviceKey], now: Timestamp) -> Result<(), StoreError> {
@@ -37,11 +38,8 @@ pub(crate) fn end_all(sql: Sql<'_>, device: DeviceKey, now: Timestamp) -> Result
 
 /// Whether a step or a question can be taken up.
 pub(crate) fn is_work_due(sql: Sql<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    let steps = "SELECT 1 FROM steps WHERE state IN ('due', 'running') AND due_at <= ? LIMIT 1";
-    let questions =
-        "SELECT 1 FROM questions WHERE verdict = 'awaits-hook' AND due_at <= ? AND expires_at > ? LIMIT 1";
     let now = sql.now(now)?;
-    Ok(sql.exists(steps, params![now])? || sql.exists(questions, params![now, now])?)
+    Ok(leases::is_any_due(sql, now)? || questions::is_any_due(sql, now)?)
 }
 
 /// Whether the grace of a leave is over.

@@ -1,0 +1,69 @@
+//! Which hooks are to be asked, each as far as it has room.
+
+use domain::{QuestionId, Timestamp};
+
+use super::{COLUMNS, ClaimedQuestion, read};
+use crate::StoreError;
+use crate::driver::{Sql, params};
+use crate::tables::operations::Claim;
+
+/// The hooks that somebody waits for: each is one step along the index.
+const WANTED: &str = "WITH RECURSIVE wanted (hook) AS (
+        SELECT min(hook) FROM questions WHERE verdict = 'awaits-hook'
+        UNION ALL
+        SELECT (SELECT min(q.hook) FROM questions q WHERE q.verdict = 'awaits-hook' AND q.hook > wanted.hook)
+        FROM wanted WHERE hook IS NOT NULL)";
+
+/// Whether any hook is to be asked.
+pub(crate) fn is_any_due(sql: Sql<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    let text = format!(
+        "{WANTED} SELECT 1 FROM wanted WHERE EXISTS
+             (SELECT 1 FROM questions q WHERE q.verdict = 'awaits-hook' AND q.hook = wanted.hook
+                  AND q.due_at <= ? AND q.expires_at > ?)"
+    );
+    sql.exists(&text, params![now, now])
+}
+
+/// Questions whose hook is due, ours until their lease ends.
+pub(crate) fn claim(
+    sql: Sql<'_>,
+    claim: Claim<'_>,
+    now: Timestamp,
+) -> Result<Vec<ClaimedQuestion>, StoreError> {
+    let now = sql.now(now)?;
+    let hooks = format!("{WANTED} SELECT hook FROM wanted WHERE hook IS NOT NULL");
+    let mut claimed = Vec::new();
+    for hook in sql.query(&hooks, params![], |row| row.string(0))? {
+        for id in due(sql, &hook, claim.capacity.of(&hook), now)? {
+            claimed.extend(take(sql, id, now.plus_ms(claim.lease_ms))?);
+        }
+    }
+    Ok(claimed)
+}
+
+fn due(sql: Sql<'_>, hook: &str, limit: usize, now: Timestamp) -> Result<Vec<QuestionId>, StoreError> {
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    let text = format!(
+        "SELECT question FROM questions
+         WHERE verdict = 'awaits-hook' AND hook = ? AND due_at <= ? AND expires_at > ?
+         ORDER BY due_at LIMIT ?{}",
+        sql.skip_locked("questions")
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    sql.query(&text, params![hook, now, now, limit], |row| Ok(QuestionId(row.unsigned(0)?)))
+}
+
+fn take(sql: Sql<'_>, id: QuestionId, until: Timestamp) -> Result<Option<ClaimedQuestion>, StoreError> {
+    let text =
+        "UPDATE questions SET fence = fence + 1, attempts = attempts + 1, due_at = ? WHERE question = ?
+                RETURNING fence";
+    let fence = sql.one(text, params![until, id], |row| row.unsigned(0))?;
+    let text = format!("SELECT {COLUMNS} FROM questions WHERE question = ?");
+    let row = sql.one(&text, params![id], read)?;
+    let names = "SELECT t.name, p.name FROM tenants t, profiles p WHERE t.id = ? AND p.id = ?";
+    let named =
+        sql.first(names, params![row.tenant, row.profile], |row| Ok((row.string(0)?, row.string(1)?)))?;
+    Ok(named.map(|(tenant, profile)| ClaimedQuestion { row, fence, tenant, profile }))
+}
