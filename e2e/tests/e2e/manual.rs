@@ -52,8 +52,7 @@ fn every_example_of_the_guide_on_leaving_runs() -> Result<()> {
         printed += &ended.out;
     }
     for shown in [
-        "2 devices would leave",
-        "SN-001, SN-002",
+        "would leave  2 devices: SN-001, SN-002",
         "2 devices are leaving",
         "what the server with this key signed",
     ] {
