@@ -26,17 +26,15 @@ impl Lines {
 
     /// One more is under way.
     pub(crate) fn begin(&mut self, name: &str) {
-        match self.under_way.get_mut(name) {
-            Some(count) => *count += 1,
-            None => drop(self.under_way.insert(name.to_owned(), 1)),
-        }
+        *self.under_way.entry(name.to_owned()).or_default() += 1;
     }
 
     /// One has come to its end.
     pub(crate) fn end(&mut self, name: &str) {
         if let Some(count) = self.under_way.get_mut(name) {
-            *count = count.saturating_sub(1);
+            *count -= 1;
         }
+        self.under_way.retain(|_, count| *count > 0);
     }
 
     /// How many are under way.

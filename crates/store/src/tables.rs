@@ -95,3 +95,15 @@ impl<'a> Deref for Change<'a> {
         &self.view
     }
 }
+
+/// Names the rows of `wanted (name)`: each neighbour in `column` for which something in `table` is open, found by one
+/// step along the index over `column` whose condition is `open`.
+pub(crate) fn wanted(table: &str, column: &str, open: &str) -> String {
+    format!(
+        "WITH RECURSIVE wanted (name) AS (
+             SELECT min({column}) FROM {table} WHERE {open}
+             UNION ALL
+             SELECT (SELECT min({column}) FROM {table} WHERE {open} AND {column} > wanted.name)
+             FROM wanted WHERE name IS NOT NULL)"
+    )
+}

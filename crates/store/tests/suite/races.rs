@@ -3,33 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Barrier;
 
-use domain::plan::{Gate, Phase};
-use domain::{DeviceRecord, DeviceState, Provision, Timestamp};
+use domain::{DeviceRecord, DeviceState, Timestamp};
 use store::{Advance, Capacity, Change, Claim, ClaimedStep, SecretLimits, Store, StoreError, Walk};
 
 use crate::house::{HOME, HOUR_MS, House, NOW};
 use crate::keks::{self, Drawer};
 use crate::leaving::leave;
 use crate::servers::{record, two};
-use crate::steps::{done, joining, step};
-
-#[test]
-fn an_operation_ends_whose_last_steps_are_finished_by_two_servers_at_once() {
-    let (house, other) = two(&SecretLimits::default());
-    let parallel = |number| {
-        let plan = ["first", "second"].map(|connector| step(connector, Gate::AfterReply)).to_vec();
-        Provision { plan, ..house.create(&format!("pump-{number}")) }
-    };
-    let devices: Vec<Provision> = (0..100).map(parallel).collect();
-    let began: Vec<_> = house.record(&devices).into_iter().map(|it| it.unwrap().operation.unwrap()).collect();
-    let (ours, theirs) = claimed_by_index(&house);
-    let pairs: Vec<_> = ours.iter().zip(&theirs).collect();
-    together(&pairs, |(step, _)| finish(&house.store, step), |(_, step)| finish(&other, step));
-    for operation in began {
-        let (row, steps) = house.store.read(|view| view.operation(HOME, operation)).unwrap().unwrap();
-        assert_eq!(row.phase, Phase::Done, "{steps:?}");
-    }
-}
+use crate::steps::{done, joining};
 
 #[test]
 fn a_device_that_is_disabled_while_its_last_step_is_finished_is_provisioned_once_it_is_enabled() {

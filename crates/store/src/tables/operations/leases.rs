@@ -8,7 +8,7 @@ use super::advance::{Claim, ClaimedStep};
 use super::{read_receipt, word};
 use crate::StoreError;
 use crate::driver::{Row, Sql, params};
-use crate::tables::{attributes, devices};
+use crate::tables::{self, attributes, devices};
 
 pub(super) fn claim(
     sql: Sql<'_>,
@@ -28,35 +28,30 @@ pub(super) fn claim(
     Ok(claimed)
 }
 
-/// The connectors at which something is open: each is one step along the index.
-const WANTED: &str = "WITH RECURSIVE wanted (connector) AS (
-        SELECT min(connector) FROM steps WHERE state IN ('due', 'running')
-        UNION ALL
-        SELECT (SELECT min(s.connector) FROM steps s
-                WHERE s.state IN ('due', 'running') AND s.connector > wanted.connector)
-        FROM wanted WHERE connector IS NOT NULL)";
+/// What is open, spelt as in the index `steps_due`: SQLite concludes nothing from a narrower condition.
+const OPEN: &str = "state IN ('due', 'running')";
 
 fn wanted(sql: Sql<'_>) -> Result<Vec<String>, StoreError> {
-    let text = format!("{WANTED} SELECT connector FROM wanted WHERE connector IS NOT NULL");
+    let wanted = tables::wanted("steps", "connector", OPEN);
+    let text = format!("{wanted} SELECT name FROM wanted WHERE name IS NOT NULL");
     sql.query(&text, params![], |row| row.string(0))
 }
 
 /// Whether anything can be taken up at any connector.
 pub(super) fn is_any_due(sql: Sql<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    let text = format!(
-        "{WANTED} SELECT 1 FROM wanted WHERE EXISTS
-             (SELECT 1 FROM steps s WHERE s.state IN ('due', 'running') AND s.connector = wanted.connector
-                  AND s.due_at <= ?)"
-    );
-    sql.exists(&text, params![now])
+    let wanted = tables::wanted("steps", "connector", OPEN);
+    let due = format!("SELECT 1 FROM steps WHERE {OPEN} AND connector = wanted.name AND due_at <= ?");
+    sql.exists(&format!("{wanted} SELECT 1 FROM wanted WHERE EXISTS ({due})"), params![now])
 }
 
-/// The states are spelt as in the index `steps_due`: SQLite concludes nothing from a narrower condition.
+/// What a newer operation has taken the place of is over once its lease is.
 fn end_absorbed(sql: Sql<'_>, connector: &str, now: Timestamp) -> Result<(), StoreError> {
-    let text = "UPDATE steps SET state = 'absorbed', absorbed = NULL
-                WHERE state IN ('due', 'running') AND connector = ? AND due_at <= ? AND absorbed = 1
-                    AND state = 'running' AND lease_until <= ?";
-    sql.execute(text, params![connector, now, now])?;
+    let text = format!(
+        "UPDATE steps SET state = 'absorbed', absorbed = NULL
+         WHERE {OPEN} AND connector = ? AND due_at <= ? AND absorbed = 1 AND state = 'running'
+             AND lease_until <= ?"
+    );
+    sql.execute(&text, params![connector, now, now])?;
     Ok(())
 }
 

@@ -5,23 +5,18 @@ use domain::{QuestionId, Timestamp};
 use super::{COLUMNS, ClaimedQuestion, read};
 use crate::StoreError;
 use crate::driver::{Sql, params};
-use crate::tables::operations::Claim;
+use crate::tables::{self, operations::Claim};
 
-/// The hooks that somebody waits for: each is one step along the index.
-const WANTED: &str = "WITH RECURSIVE wanted (hook) AS (
-        SELECT min(hook) FROM questions WHERE verdict = 'awaits-hook'
-        UNION ALL
-        SELECT (SELECT min(q.hook) FROM questions q WHERE q.verdict = 'awaits-hook' AND q.hook > wanted.hook)
-        FROM wanted WHERE hook IS NOT NULL)";
+/// What is open, as the index `questions_due` has it.
+const OPEN: &str = "verdict = 'awaits-hook'";
 
 /// Whether any hook is to be asked.
 pub(crate) fn is_any_due(sql: Sql<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    let text = format!(
-        "{WANTED} SELECT 1 FROM wanted WHERE EXISTS
-             (SELECT 1 FROM questions q WHERE q.verdict = 'awaits-hook' AND q.hook = wanted.hook
-                  AND q.due_at <= ? AND q.expires_at > ?)"
+    let wanted = tables::wanted("questions", "hook", OPEN);
+    let due = format!(
+        "SELECT 1 FROM questions WHERE {OPEN} AND hook = wanted.name AND due_at <= ? AND expires_at > ?"
     );
-    sql.exists(&text, params![now, now])
+    sql.exists(&format!("{wanted} SELECT 1 FROM wanted WHERE EXISTS ({due})"), params![now, now])
 }
 
 /// Questions whose hook is due, ours until their lease ends.
@@ -31,7 +26,8 @@ pub(crate) fn claim(
     now: Timestamp,
 ) -> Result<Vec<ClaimedQuestion>, StoreError> {
     let now = sql.now(now)?;
-    let hooks = format!("{WANTED} SELECT hook FROM wanted WHERE hook IS NOT NULL");
+    let wanted = tables::wanted("questions", "hook", OPEN);
+    let hooks = format!("{wanted} SELECT name FROM wanted WHERE name IS NOT NULL");
     let mut claimed = Vec::new();
     for hook in sql.query(&hooks, params![], |row| row.string(0))? {
         for id in due(sql, &hook, claim.capacity.of(&hook), now)? {
