@@ -22,6 +22,11 @@ impl Confirmation {
         self.dry_run
     }
 
+    /// Whether nobody is to be asked.
+    pub(crate) fn is_given(self) -> bool {
+        self.yes
+    }
+
     /// Goes on only with the flag, or when the person at the terminal says yes.
     ///
     /// # Errors

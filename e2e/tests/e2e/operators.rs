@@ -137,14 +137,22 @@ fn a_profile_is_made_shown_changed_and_its_secret_rotated() -> Result<()> {
     ensure!(second.key == first.key && second.secret != first.secret);
     ensure!(office.http()?.provision(&first.ask("pump-2"))?.is_granted(), "both are valid for an hour");
     ensure!(office.http()?.provision(&second.ask("pump-3"))?.is_granted());
-    let third = group_of(&muster.json(&["profile", "set", "pumps", "--rotate-secret"])?)?;
-    ensure!(office.http()?.provision(&second.ask("pump-4"))? == not_found());
-    ensure!(office.http()?.provision(&third.ask("pump-4"))?.is_granted());
+    // From here on a rotation voids a secret that devices hold.
+    let rotate = ["profile", "set", "pumps", "--rotate-secret"];
+    muster.fails(UNCONFIRMED, &rotate)?;
+    muster.fails(UNCONFIRMED, &[&rotate[..], &["--overlap", "1h"]].concat())?;
+    muster.ok(&[&rotate[..], &["--dry-run"]].concat())?;
+    muster.fails(USAGE, &["profile", "set", "pumps", "--strategy", "disabled", "--dry-run"])?;
+    ensure!(office.http()?.provision(&first.ask("pump-4"))?.is_granted(), "nothing was voided");
+    ensure!(office.http()?.provision(&second.ask("pump-5"))?.is_granted(), "nothing was voided");
+    let third = group_of(&muster.json(&[&rotate[..], &["--yes"]].concat())?)?;
+    ensure!(office.http()?.provision(&second.ask("pump-6"))? == not_found());
+    ensure!(office.http()?.provision(&third.ask("pump-6"))?.is_granted());
 
     let version = muster.json(&["profile", "show", "pumps"])?["version"].to_string();
     muster.ok(&["profile", "set", "pumps", "--version", &version, "--strategy", "disabled"])?;
     muster.fails(REFUSED, &["profile", "set", "pumps", "--version", &version, "--strategy", "create-new"])?;
-    ensure!(office.http()?.provision(&third.ask("pump-5"))? == not_found());
+    ensure!(office.http()?.provision(&third.ask("pump-7"))? == not_found());
     Ok(())
 }
 

@@ -106,7 +106,8 @@ impl<'a> Scene<'a> {
                 &self.muster,
                 &[&rotate[..], &["--provision-secret-file", &file]].concat(),
             )?;
-            self.witness.new_group_secret(&self.muster, &["profile", "set", &name, "--rotate-secret"])?;
+            let rotate = ["profile", "set", &name, "--rotate-secret", "--yes"];
+            self.witness.new_group_secret(&self.muster, &rotate)?;
             self.witness.muster(&self.muster, &["profile", "show", &name])?;
             self.witness.muster(&self.muster, &["profile", "set", &name, "--uses", "5"])?;
             self.witness.muster(&self.muster, &create)?;
