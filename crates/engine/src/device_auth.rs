@@ -202,7 +202,7 @@ impl DeviceAuth {
     fn admit(&self, device: &DeviceRecord, within: Option<TenantId>) -> Result<Connected, Refusal> {
         let connected = admit(device, within)?;
         if device.owed.is_any() {
-            self.shared.connections.lock().insert(device.key);
+            self.shared.connections.lock().insert((device.key, connected.generation));
         }
         Ok(connected)
     }

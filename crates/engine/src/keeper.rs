@@ -51,13 +51,14 @@ pub(crate) fn follow_lives(shared: &Arc<Shared>, stop: &Receiver<()>) {
 }
 
 fn note_connections(shared: &Shared, trouble: &mut Trouble) {
-    let devices: Vec<DeviceKey> = std::mem::take(&mut *shared.connections.lock()).into_iter().collect();
-    if devices.is_empty() {
+    let logins: Vec<(DeviceKey, Generation)> =
+        std::mem::take(&mut *shared.connections.lock()).into_iter().collect();
+    if logins.is_empty() {
         return;
     }
-    match trouble.tell(shared.store.connected(&devices, shared.clock.now())) {
+    match trouble.tell(shared.store.connected(&logins, shared.clock.now())) {
         Some(()) => shared.poke(),
-        None => shared.connections.lock().extend(devices),
+        None => shared.connections.lock().extend(logins),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use domain::{DeviceKey, Refusal};
+use domain::{DeviceKey, Generation, Refusal};
 use parking_lot::Mutex;
 use store::Store;
 
@@ -26,8 +26,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Devices whose answer waits for something.
     pub(crate) waiting: Waiting,
-    /// Devices that have shown the credentials that were owed to them.
-    pub(crate) connections: Mutex<HashSet<DeviceKey>>,
+    /// Devices to which something was owed when they logged in, and the generation that they showed.
+    pub(crate) connections: Mutex<HashSet<(DeviceKey, Generation)>>,
     /// Where the runner hears that something may be due.
     pub(crate) runner: Sender<Event>,
 }

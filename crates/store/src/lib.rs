@@ -31,8 +31,8 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use domain::{
-    DeviceKey, DeviceRecord, Profile, ProfileId, QuestionId, SecretId, StandingQuestion, TenantId, Timestamp,
-    Verifier,
+    DeviceKey, DeviceRecord, Generation, Profile, ProfileId, QuestionId, SecretId, StandingQuestion,
+    TenantId, Timestamp, Verifier,
 };
 use parking_lot::{FairMutex, Mutex};
 
@@ -314,12 +314,13 @@ impl Store {
         self.0.main.read(|sql| operations::statuses(sql, devices))
     }
 
-    /// Devices have shown that they hold their credentials: what was owed to them until then is settled.
+    /// Devices have shown that they hold credentials of a generation: what was owed to them until then is settled,
+    /// unless they hold others by now.
     ///
     /// # Errors
     /// What the database says.
-    pub fn connected(&self, devices: &[DeviceKey], now: Timestamp) -> Result<(), StoreError> {
-        self.0.main.write(|sql| operations::connected(sql, devices, now))
+    pub fn connected(&self, logins: &[(DeviceKey, Generation)], now: Timestamp) -> Result<(), StoreError> {
+        self.0.main.write(|sql| operations::connected(sql, logins, now))
     }
 
     /// Ends at most `limit` leaves whose grace is over and whose neighbours all know. Returns how many.

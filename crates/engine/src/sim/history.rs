@@ -266,7 +266,8 @@ impl<'w> History<'w> {
         let keys = self.world.store.keys().unwrap();
         let known = keys.resolve(token.expose()).is_some_and(|resolved| keys.confirms(&resolved, &record));
         if known && record.state.may_connect() {
-            self.world.store.connected(&[record.key], self.world.now()).unwrap();
+            let generation = record.credential.generation().unwrap();
+            self.world.store.connected(&[(record.key, generation)], self.world.now()).unwrap();
             self.note(format!("connect {device}"));
         }
     }

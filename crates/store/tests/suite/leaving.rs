@@ -2,7 +2,9 @@
 //! when its lease was lost.
 
 use domain::plan::{Action, Gate, OperationKind, Phase, StepState};
-use domain::{DeviceState, OperationId, Owed, Receipt, StepKey, Timestamp};
+use domain::{
+    Credential, DeviceKey, DeviceState, Generation, OperationId, Owed, Receipt, StepKey, Timestamp,
+};
 use store::journal::JournalQuery;
 use store::{Change, ClaimedStep, NewOperation, StepRow, StoreError};
 
@@ -50,6 +52,12 @@ fn taken_back(house: &House, name: &str) -> bool {
 
 fn steps_of(house: &House, step: &ClaimedStep) -> Vec<StepRow> {
     house.store.read(|view| view.steps_of(step.device.key)).unwrap()
+}
+
+/// A login of the device with what it holds now.
+fn shown(house: &House) -> (DeviceKey, Generation) {
+    let device = house.device("pump").unwrap();
+    (device.key, device.credential.generation().unwrap())
 }
 
 /// A device with one step before its answer, which somebody begins and does not report.
@@ -113,11 +121,11 @@ fn a_first_connection_settles_what_was_owed_and_later_ones_change_nothing() {
     provision.device.owed = Owed { answer: true, steps: true, return_home: false };
     provision.plan = vec![step("first", Gate::OnFirstConnection), step("second", Gate::OnFirstConnection)];
     let operation = house.record(&[provision])[0].unwrap().operation.unwrap();
-    let key = house.device("pump").unwrap().key;
+    let login = shown(&house);
     assert!(claim(&house, 10, LONG).is_empty(), "nobody has connected yet");
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| house.store.connected(&[key, key], NOW).unwrap());
+            scope.spawn(|| house.store.connected(&[login, login], NOW).unwrap());
         }
     });
     let settled = house.device("pump").unwrap();
@@ -125,12 +133,35 @@ fn a_first_connection_settles_what_was_owed_and_later_ones_change_nothing() {
     let claimed = claim(&house, 10, LONG);
     assert_eq!(claimed.iter().map(|step| step.key.index).collect::<Vec<_>>(), [0, 1]);
     advance(&house, &[done(&claimed[0], "out-1")], 0, LONG);
-    house.store.connected(&[key], NOW).unwrap();
+    house.store.connected(&[login], NOW).unwrap();
     assert!(claim(&house, 10, LONG).is_empty(), "what is done or running is not due again");
     advance(&house, &[done(&claimed[1], "out-2")], 0, LONG);
-    house.store.connected(&[key], NOW).unwrap();
+    house.store.connected(&[login], NOW).unwrap();
     assert_eq!(states(&house, operation), (Phase::Done, vec![StepState::Done; 2]));
     assert_eq!(house.device("pump").unwrap().version.0, 2);
+}
+
+#[test]
+fn a_login_with_the_credentials_of_before_a_rotation_settles_nothing_of_the_new_ones() {
+    let house = House::new();
+    house.record(&[house.create("pump")]);
+    let before = shown(&house);
+    // A login under way holds what is replaced while it is noted.
+    let stands = house.device("pump").unwrap();
+    let mut rotated = house.create("pump");
+    rotated.replaces = Some(stands.version);
+    rotated.device.key = stands.key;
+    rotated.device.version.0 = stands.version.0 + 1;
+    rotated.device.credential = Credential::Derived(Generation(before.1.0 + 1));
+    rotated.device.owed = Owed { answer: true, steps: true, return_home: false };
+    rotated.plan = vec![step("first", Gate::OnFirstConnection)];
+    house.record(&[rotated])[0].unwrap();
+    house.store.connected(&[before], NOW).unwrap();
+    assert!(house.device("pump").unwrap().owed.answer, "it has not shown what it was given");
+    assert!(claim(&house, 10, LONG).is_empty(), "it has not come with what it was given");
+    house.store.connected(&[before, shown(&house)], NOW).unwrap();
+    assert_eq!(house.device("pump").unwrap().owed, Owed::default());
+    assert_eq!(claim(&house, 10, LONG).len(), 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The ends of waiting: a first connection, a grace period, work that is due.
 
-use domain::{DeviceKey, OperationId, TenantId, Timestamp};
+use domain::{DeviceKey, Generation, OperationId, TenantId, Timestamp};
 
 use super::leases;
 use crate::StoreError;
@@ -8,14 +8,19 @@ use crate::driver::{Sql, params};
 use crate::tables::journal::{NewEntry, Pen, What};
 use crate::tables::{attributes, devices, questions};
 
-/// Devices have shown that they hold their credentials: what was owed to them until then is settled.
-pub(crate) fn connected(sql: Sql<'_>, devices: &[DeviceKey], now: Timestamp) -> Result<(), StoreError> {
+/// Devices have shown that they hold credentials of a generation: what was owed to them until then is settled. A login
+/// with credentials that have been replaced meanwhile tells nothing of the new ones.
+pub(crate) fn connected(
+    sql: Sql<'_>,
+    logins: &[(DeviceKey, Generation)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     // When a step is due goes by the clock that claims it.
     let now = sql.now(now)?;
-    for device in devices {
-        let settled =
-            "UPDATE devices SET owed = NULL, version = version + 1 WHERE device = ? AND owed IS NOT NULL";
-        if sql.execute(settled, params![*device])? > 0 {
+    for (device, generation) in logins {
+        let settled = "UPDATE devices SET owed = NULL, version = version + 1
+                       WHERE device = ? AND generation = ? AND owed IS NOT NULL";
+        if sql.execute(settled, params![*device, generation.0])? > 0 {
             let text = "UPDATE steps SET state = 'due', due_at = ?, changed_at = ?
                         WHERE device = ? AND state = 'waiting' AND gate = 'on-first-connection'";
             sql.execute(text, params![now, now, *device])?;
