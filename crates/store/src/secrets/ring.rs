@@ -89,6 +89,12 @@ pub(super) fn notes(sql: Sql<'_>) -> Result<Vec<NoteRow>, StoreError> {
     sql.query(text, params![], read_note)
 }
 
+/// Whether there are keys that may seal and are not in the ring: another server has added them a moment ago.
+pub(super) fn has_others(sql: Sql<'_>, ring: &Ring) -> Result<bool, StoreError> {
+    let current = notes(sql)?.into_iter().filter(|row| row.retired_at.is_none());
+    Ok(current.into_iter().any(|row| ring.held.iter().all(|held| held.note.id != row.note.id)))
+}
+
 /// Notes a key; one of that id that is noted already stays as it is.
 pub(super) fn add(sql: Sql<'_>, note: &KekNote, now: Timestamp) -> Result<(), StoreError> {
     let last = sql.one("SELECT max(number) FROM keks", params![], |row| row.opt_int(0))?;

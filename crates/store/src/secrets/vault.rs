@@ -3,7 +3,6 @@
 mod batch;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use domain::{DeviceKey, Generation, SecretId, TenantId, Timestamp};
 use parking_lot::{Mutex, RwLock};
@@ -12,6 +11,7 @@ use zeroize::Zeroizing;
 use super::envelope::{self, Context, Fresh};
 use super::kek::{KeyProvider, KeySource};
 use super::ring::{self, Ring};
+use super::walk::Walking;
 use crate::StoreError;
 use crate::driver::{Database, Row, Sql, params};
 
@@ -59,7 +59,7 @@ pub(crate) struct Vault {
     /// Held while a passphrase is at hand.
     pub(super) offering: Mutex<()>,
     /// Whether a walk may be on.
-    pub(super) walking: AtomicBool,
+    pub(super) walking: Walking,
 }
 
 impl Kind {
@@ -111,7 +111,7 @@ impl Vault {
             ring: RwLock::default(),
             changing: Mutex::new(None),
             offering: Mutex::new(()),
-            walking: AtomicBool::new(true),
+            walking: Walking::new(),
         }
     }
 

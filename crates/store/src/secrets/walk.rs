@@ -3,6 +3,8 @@
 //! inside, so that nobody waits behind them; where a walk stands is committed with what it did, so it may be
 //! stopped, or killed, at any time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use domain::Timestamp;
 
 use super::envelope::{self, Context, Fresh};
@@ -55,6 +57,33 @@ pub(super) struct Resting {
     pub(super) spot: Spot,
     pub(super) blob: Vec<u8>,
     pub(super) kek_id: String,
+}
+
+/// Whether a walk may be on: where none is, nobody looks.
+pub(super) struct Walking(AtomicBool);
+
+impl Walking {
+    /// After a start it has to be looked.
+    pub(super) fn new() -> Walking {
+        Walking(AtomicBool::new(true))
+    }
+
+    fn begun(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Goes on, and says whether that was worth it: then, or where it failed, it is looked again. So it is where a walk
+    /// has begun meanwhile: the sign is taken down before the look, never after it.
+    fn look(&self, go_on: impl FnOnce() -> Result<bool, StoreError>) -> Result<(), StoreError> {
+        if !self.0.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let any = go_on();
+        if !matches!(any, Ok(false)) {
+            self.begun();
+        }
+        any.map(drop)
+    }
 }
 
 impl Walk {
@@ -119,7 +148,7 @@ impl Vault {
             sql.execute(fresh, params![walk.word(), rate, now])?;
             Ok(())
         })?;
-        self.walking.store(true, std::sync::atomic::Ordering::Release);
+        self.walking.begun();
         Ok(())
     }
 
@@ -140,10 +169,11 @@ impl Vault {
 
     /// Takes each walk that is on a bit further; `share` is how many of a second's parts this step is.
     pub(crate) fn walk_on(&self, share: u32, now: Timestamp) -> Result<(), StoreError> {
-        use std::sync::atomic::Ordering;
-        if !self.walking.load(Ordering::Acquire) {
-            return Ok(());
-        }
+        self.walking.look(|| self.walk_each(share, now))
+    }
+
+    /// Whether any walk is on.
+    fn walk_each(&self, share: u32, now: Timestamp) -> Result<bool, StoreError> {
         let mut any = false;
         for walk in Walk::ALL {
             let Some((progress, _)) = self.database.read(|sql| standing(sql, walk))? else { continue };
@@ -156,8 +186,7 @@ impl Vault {
                 left = left.saturating_sub(AT_ONCE);
             }
         }
-        self.walking.store(any, Ordering::Release);
-        Ok(())
+        Ok(any)
     }
 
     /// The next `limit` values of a walk; whether there may be more.
@@ -167,7 +196,7 @@ impl Vault {
         let Some((_, from)) = self.database.read(|sql| standing(sql, walk))? else { return Ok(false) };
         let values = self.values(&from, limit)?;
         let Some(last) = values.last().map(|value| value.spot.clone()) else {
-            return self.finish(walk, active.id(), now);
+            return self.finish(walk, &ring, active.id(), now);
         };
         let (mut changed, mut failed) = (Vec::new(), 0_u32);
         for value in &values {
@@ -195,29 +224,38 @@ impl Vault {
         Ok(true)
     }
 
-    /// The end of all values. A rewrap begins again while there are values that came in behind its back.
-    fn finish(&self, walk: Walk, active: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let left = "SELECT count(*) FROM sealed WHERE kek_id <> ?";
-        let left = self.database.read(|sql| sql.one(left, params![active], |row| row.unsigned(0)))?;
-        let Some((progress, _)) = self.database.read(|sql| standing(sql, walk))? else { return Ok(false) };
-        let again = walk == Walk::Rewrap && left > progress.failed;
-        self.database.write(|sql| {
+    /// The end of all values. A rewrap begins again while there are values that came in behind its back, or keys of
+    /// which we have not heard yet: it may be for them that it was begun. Whether there may be more.
+    fn finish(&self, walk: Walk, ring: &Ring, active: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let (through, unheard_of) = self.database.write(|sql| {
+            // Whoever begins it now waits until we are through, and finds it ended.
+            sql.exists(
+                &format!("SELECT 1 FROM walks WHERE name = ?{}", sql.for_update()),
+                params![walk.word()],
+            )?;
+            let Some((progress, _)) = standing(sql, walk)? else { return Ok((None, false)) };
+            let left = "SELECT count(*) FROM sealed WHERE kek_id <> ?";
+            let left = sql.one(left, params![active], |row| row.unsigned(0))?;
+            let unheard_of = ring::has_others(sql, ring)?;
+            let again = walk == Walk::Rewrap && (unheard_of || left > progress.failed);
             let (failed, ended) = if again { (0, None) } else { (progress.failed, Some(now)) };
             let text = "UPDATE walks SET tenant = 0, kind = '', record = '', field = '', generation = 0,
                                failed = ?, ended_at = ?
                         WHERE name = ?";
             sql.execute(text, params![failed, ended, walk.word()])?;
-            Ok(())
+            Ok(((!again).then_some(progress), unheard_of))
         })?;
-        if !again {
-            tracing::info!(
-                walk = walk.word(),
-                done = progress.done,
-                failed = progress.failed,
-                "the walk over the sealed values is through"
-            );
+        if unheard_of {
+            self.refresh(now)?;
         }
-        Ok(again)
+        let Some(progress) = through else { return Ok(true) };
+        tracing::info!(
+            walk = walk.word(),
+            done = progress.done,
+            failed = progress.failed,
+            "the walk over the sealed values is through"
+        );
+        Ok(false)
     }
 
     /// Values in the order of their places, the next `limit` after `from`.
@@ -293,4 +331,31 @@ fn read_spot(row: &Row<'_>, first: usize) -> Result<Spot, StoreError> {
         field: row.string(first + 3)?,
         generation: row.unsigned(first + 4)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_that_begins_while_another_one_ends_is_gone_on_with() {
+        let walking = Walking::new();
+        let looks = std::cell::Cell::new(0);
+        let look = |go_on: &dyn Fn() -> Result<bool, StoreError>| {
+            walking.look(|| {
+                looks.set(looks.get() + 1);
+                go_on()
+            })
+        };
+        look(&|| {
+            walking.begun();
+            Ok(false)
+        })
+        .unwrap();
+        look(&|| Err(StoreError::Locked)).unwrap_err();
+        look(&|| Ok(true)).unwrap();
+        look(&|| Ok(false)).unwrap();
+        assert_eq!(looks.get(), 4);
+        look(&|| panic!("nothing is on")).unwrap();
+    }
 }

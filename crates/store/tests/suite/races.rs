@@ -59,6 +59,25 @@ fn what_is_sealed_by_a_server_that_has_not_heard_of_a_keys_retirement_opens() {
     assert_eq!(house.store.verify_secrets().unwrap().unreadable, 0);
 }
 
+#[test]
+fn a_rewrap_is_not_ended_by_a_server_that_has_not_heard_of_the_key_it_was_begun_for() {
+    let drawer = Drawer::holding(&[1]);
+    let house = keks::furnished(&drawer, 3);
+    let other = keks::open_as("other", &house.place, &drawer);
+    drawer.0.lock().push(2);
+    house.store.add_kek(None, NOW).unwrap();
+    house.store.begin_walk(Walk::Rewrap, 256, NOW).unwrap();
+    // It walks as well, and has nothing to do by the one key that it knows.
+    let ended = || house.store.walks().unwrap().iter().any(|it| it.ended_at.is_some());
+    for _ in 0..1000 {
+        if !ended() {
+            other.walk_on(1, NOW).unwrap();
+        }
+    }
+    assert!(ended());
+    assert_eq!(keks::needing(&house, "drawer:1"), 0);
+}
+
 /// Does something on two servers for each of many, on both at the same moment.
 fn together<T: Sync>(all: &[T], here: impl Fn(&T) + Sync, there: impl Fn(&T) + Sync) {
     let at_once = Barrier::new(2);
