@@ -11,6 +11,7 @@ pub(crate) mod leaving;
 pub(crate) mod operation;
 pub(crate) mod operator;
 pub(crate) mod profile;
+mod rotation;
 pub(crate) mod secrets;
 pub(crate) mod simulate;
 pub(crate) mod tenant;

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::Timestamp;
 use reqwest::Method;
 use wire::Secret;
 use wire::admin::{
@@ -13,6 +12,7 @@ use wire::admin::{
 
 use super::Scope;
 use super::joining::JoiningFlags;
+use super::rotation::Rotation;
 use crate::client::Client;
 use crate::confirm::Confirmation;
 use crate::failure::Failure;
@@ -229,55 +229,18 @@ async fn show(name: &str, scope: &Scope, client: &Client, out: &mut Output) -> R
 async fn set(flags: Set, client: &Client, out: &mut Output) -> Result<(), Failure> {
     let path = ["profiles", flags.name.as_str()];
     if flags.confirmation.is_dry_run() {
-        return rehearse(&flags, client, out).await;
+        return flags.as_rotation().rehearse(flags.rotate_secret, client, out).await;
     }
     let mut request = flags.request()?;
     if request.rotate_secret.is_some() {
-        if !flags.confirmation.is_given() {
-            let profile: Profile = client.get(&path, &flags.scope.query()).await?;
-            let voided = voided(&profile, flags.overlap, Timestamp::now());
-            if !voided.is_empty() {
-                let slots = slots(&voided);
-                let question = format!("Rotate, and void {slots} of the profile {} at once?", flags.name);
-                flags.confirmation.ask(&question)?;
-                // What is voided is what was asked about, and nothing that came in meanwhile.
-                request.version = request.version.or(Some(profile.version));
-            }
-        }
+        let rotation = flags.as_rotation();
+        request.version = request.version.or(rotation.confirm(flags.confirmation, client).await?);
         let created: ProfileCreated =
             client.send_json(Method::PATCH, &path, &flags.scope.query(), &request).await?;
         return show_created(&created, out);
     }
     let profile: Profile = client.send_json(Method::PATCH, &path, &flags.scope.query(), &request).await?;
     out.sheet(&profile)
-}
-
-/// What a rotation would void.
-async fn rehearse(flags: &Set, client: &Client, out: &mut Output) -> Result<(), Failure> {
-    if !flags.rotate_secret {
-        return Err(Failure::usage("--dry-run tells what --rotate-secret would void; nothing else destroys"));
-    }
-    let profile: Profile = client.get(&["profiles", &flags.name], &flags.scope.query()).await?;
-    out.sheet(&profile)?;
-    let voided = voided(&profile, flags.overlap, Timestamp::now());
-    out.note(&match voided.as_slice() {
-        [] => "A rotation would void no group secret at once; nothing was changed.".to_owned(),
-        voided => format!("A rotation would void {} at once; nothing was changed.", slots(voided)),
-    })
-}
-
-/// The group secrets that a rotation ends at once: the current one unless there is an overlap, and those that
-/// are on their way out.
-fn voided(profile: &Profile, overlap: Option<u64>, now: Timestamp) -> Vec<u32> {
-    let stays = |secret: &ProfileSecret| secret.current && overlap.unwrap_or(0) > 0;
-    let ended = |at: &String| at.parse::<Timestamp>().is_ok_and(|at| at <= now);
-    let valid = |secret: &&ProfileSecret| !secret.expires_at.as_ref().is_some_and(ended);
-    profile.secrets.iter().filter(valid).filter(|it| !stays(it)).map(|secret| secret.slot).collect()
-}
-
-fn slots(slots: &[u32]) -> String {
-    let numbers: Vec<String> = slots.iter().map(ToString::to_string).collect();
-    format!("the group secret in slot {}", numbers.join(" and in slot "))
 }
 
 fn show_created(created: &ProfileCreated, out: &mut Output) -> Result<(), Failure> {
@@ -336,6 +299,10 @@ impl Set {
                 name_pattern: self.name_pattern.clone().unwrap_or_default(),
             },
         })
+    }
+
+    fn as_rotation(&self) -> Rotation<'_> {
+        Rotation { profile: &self.name, scope: &self.scope, overlap: self.overlap.unwrap_or(0) }
     }
 
     fn rotation(&self) -> Result<Option<RotateSecret>, Failure> {
@@ -468,38 +435,6 @@ mod tests {
             set_request("set p --uses= --networks 10.0.0.0/8,fd00::/8 --name-pattern="),
             r#"{"limits":{"uses":null,"networks":["10.0.0.0/8","fd00::/8"],"name_pattern":null}}"#
         );
-    }
-
-    #[test]
-    fn a_rotation_voids_what_no_overlap_keeps_and_what_was_on_its_way_out() {
-        let secret = |slot, current, expires_at: Option<&str>| ProfileSecret {
-            slot,
-            created_at: "2026-11-01T00:00:00Z".to_owned(),
-            expires_at: expires_at.map(str::to_owned),
-            uses_left: None,
-            networks: Vec::new(),
-            name_pattern: None,
-            current,
-        };
-        let profile = |secrets| Profile {
-            secrets,
-            ..serde_json::from_value(serde_json::json!({
-                "id": "i", "tenant": "t", "name": "p", "strategy": "create-new", "reprovision": "refuse",
-                "redelivery_window_s": 0, "pre_provisioned_credentials": "keep", "provision_key": "k",
-                "secrets": [], "version": 1, "created_at": "2026-11-01T00:00:00Z",
-            }))
-            .unwrap()
-        };
-        let now = "2026-11-23T18:00:00Z".parse().unwrap();
-        let fresh = profile(vec![secret(2, true, None)]);
-        assert_eq!(voided(&fresh, None, now), [2]);
-        assert_eq!(voided(&fresh, Some(0), now), [2]);
-        assert!(voided(&fresh, Some(60), now).is_empty());
-        let leaving = |at| profile(vec![secret(2, true, None), secret(1, false, Some(at))]);
-        assert_eq!(voided(&leaving("2026-11-23T18:00:01Z"), Some(60), now), [1]);
-        assert_eq!(voided(&leaving("2026-11-23T18:00:01Z"), None, now), [2, 1]);
-        assert!(voided(&leaving("2026-11-23T18:00:00Z"), Some(60), now).is_empty());
-        assert_eq!(slots(&[2, 1]), "the group secret in slot 2 and in slot 1");
     }
 
     #[test]
