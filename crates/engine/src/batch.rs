@@ -1,9 +1,9 @@
 //! Waiting requests become one read, many decisions, one write.
 //!
-//! One thread decides for everyone, so what it reads it need not lock. Of several requests for one name the
+//! What is read is not locked: what a decision stands on is compared when it is recorded. Of several requests for one name the
 //! first goes on. Where it changes nothing the others are decided against the same facts; else in the next
-//! batch, against the facts after its commit. So is who lost a race against another server: it joins the
-//! next batch and never makes one of its own.
+//! batch, against the facts after its commit. So is who lost a race against another batch or
+//! server: it joins the next batch and never makes one of its own.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -15,7 +15,7 @@ use domain::{
     Attested, Decision, DeviceKey, DeviceRecord, Entropy, Facts, Outcome, ProfileId, Promise, Provision,
     Question, Refusal, SecretId, StandingQuestion, TenantId, Timestamp, decide,
 };
-use store::{Entry, Lost, NewQuestion, StoreError};
+use store::{Entry, Lost, NewQuestion, Store, StoreError};
 use tokio::sync::oneshot;
 
 use crate::attempts::Attempt;
@@ -25,8 +25,16 @@ use crate::shared::Shared;
 
 /// Most requests that are decided together.
 pub(crate) const MOST_IN_BATCH: usize = 512;
+/// Batches that may be under way at once where each waits for another process.
+const BATCHES_AT_ONCE: usize = 2;
 /// Device keys reserved at once; a restart leaves the rest of a block unused.
 const KEY_BLOCK: u64 = 1 << 16;
+
+/// How many threads decide: one where the store has one writer. Where a batch waits for another process, the next is
+/// gathered meanwhile; the two are to each other what two servers are.
+pub(crate) fn takers(store: &Store) -> usize {
+    if store.is_remote() { BATCHES_AT_ONCE } else { 1 }
+}
 
 /// A request that has proven itself and waits for its decision.
 pub(crate) struct Job {

@@ -22,20 +22,15 @@ struct Lines<T> {
     turns: VecDeque<TenantId>,
     count: usize,
     stopping: bool,
-    /// Whoever takes has been told that nothing will come any more.
-    ended: bool,
+    /// Those who take and have not been told that nothing will come any more.
+    takers: usize,
 }
 
 impl<T> FairQueue<T> {
-    /// A queue for so many requests of all tenants together.
-    pub(crate) fn new(most: usize) -> FairQueue<T> {
-        let lines = Lines {
-            waiting: HashMap::new(),
-            turns: VecDeque::new(),
-            count: 0,
-            stopping: false,
-            ended: false,
-        };
+    /// A queue for so many requests of all tenants together, and so many threads that take them.
+    pub(crate) fn new(most: usize, takers: usize) -> FairQueue<T> {
+        let lines =
+            Lines { waiting: HashMap::new(), turns: VecDeque::new(), count: 0, stopping: false, takers };
         FairQueue { lines: Mutex::new(lines), filled: Condvar::new(), most: most.max(1) }
     }
 
@@ -63,7 +58,7 @@ impl<T> FairQueue<T> {
     /// nobody takes anything any more.
     pub(crate) fn give_back(&self, tenant: TenantId, work: T) -> Option<T> {
         let mut lines = self.lines.lock();
-        if lines.ended {
+        if lines.takers == 0 {
             return Some(work);
         }
         lines.line(tenant).push_front(work);
@@ -73,13 +68,13 @@ impl<T> FairQueue<T> {
     }
 
     /// Takes what waits, up to `most`, one of each tenant in turn; sleeps only while there is nothing to do.
-    /// Nothing is taken only after a stop, and then nothing will be.
+    /// Nothing is taken only after a stop: then whoever asked takes no more.
     pub(crate) fn take(&self, most: usize) -> Vec<T> {
         let mut lines = self.lines.lock();
         while lines.count == 0 && !lines.stopping {
             self.filled.wait(&mut lines);
         }
-        lines.ended = lines.count == 0;
+        lines.takers = lines.takers.saturating_sub(usize::from(lines.count == 0));
         let next = std::iter::from_fn(|| lines.next());
         next.take(most).collect()
     }
@@ -143,7 +138,7 @@ mod tests {
 
     #[test]
     fn batches_take_one_of_each_tenant_in_turn_and_each_in_its_order() {
-        let queue = FairQueue::new(10);
+        let queue = FairQueue::new(10, 1);
         for number in 0..4 {
             assert!(queue.send(ONE, (ONE, number)).is_none());
         }
@@ -154,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_is_the_next_of_its_tenant_in_a_full_queue_too_and_takes_nobodys_turn() {
-        let queue = FairQueue::<(TenantId, i32)>::new(3);
+        let queue = FairQueue::<(TenantId, i32)>::new(3, 1);
         for number in [1, 2] {
             assert!(queue.send(ONE, (ONE, number)).is_none());
         }
@@ -168,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_makes_room_for_who_holds_less_and_for_nobody_else() {
-        let queue = FairQueue::new(4);
+        let queue = FairQueue::new(4, 1);
         for number in 0..4 {
             assert!(queue.send(ONE, (ONE, number)).is_none());
         }
@@ -181,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_flood_at_ten_times_the_rate_leaves_the_others_what_they_ask_for() {
-        let queue = FairQueue::new(64);
+        let queue = FairQueue::new(64, 1);
         let (mut served, mut asked, mut lost) = (0, 0, 0);
         for round in 0..1000 {
             for number in 0..20 {
@@ -199,7 +194,7 @@ mod tests {
 
     #[test]
     fn who_comes_after_the_stop_is_refused_and_what_waits_is_finished() {
-        let queue = FairQueue::new(4);
+        let queue = FairQueue::new(4, 1);
         assert!(queue.send(ONE, (ONE, 0)).is_none());
         queue.stop();
         assert_eq!(queue.send(ONE, (ONE, 1)), Some((Refusal::ShuttingDown, (ONE, 1))));

@@ -108,13 +108,13 @@ impl Engine {
         let (events, event_inbox) = channel();
         let shared = Shared::new(store, Arc::clone(&ports.clock), settings.unproven, events.clone());
         let shared = Arc::new(shared);
-        let requests = Arc::new(FairQueue::new(settings.queue));
+        let requests = Arc::new(FairQueue::new(settings.queue, batch::takers(&shared.store)));
         let (posts, post_inbox) = sync_channel(settings.telemetry_queue);
         let work = Work {
-            writers: vec![
-                batcher(&shared, &settings, ports, Arc::clone(&requests))?,
-                telemetry_writer(&shared, post_inbox)?,
-            ],
+            writers: batchers(&shared, &settings, ports, &requests)?
+                .into_iter()
+                .chain([telemetry_writer(&shared, post_inbox)?])
+                .collect(),
             keepers: vec![
                 keeper("attempts", &shared, keeper::journal_attempts)?,
                 keeper("maintenance", &shared, keeper::maintain)?,
@@ -171,6 +171,15 @@ fn join(threads: Vec<JoinHandle<()>>) {
             tracing::error!("a thread of the engine ended in a panic");
         }
     }
+}
+
+fn batchers(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    ports: &Ports,
+    inbox: &Arc<FairQueue<Job>>,
+) -> std::io::Result<Vec<JoinHandle<()>>> {
+    (0..batch::takers(&shared.store)).map(|_| batcher(shared, settings, ports, Arc::clone(inbox))).collect()
 }
 
 fn batcher(

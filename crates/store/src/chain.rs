@@ -8,7 +8,7 @@ use crate::driver::Sql;
 use crate::journal::{self, Head, NewEntry};
 use crate::presence::Presence;
 use crate::secrets::Keys;
-use crate::tables::journal::Pen;
+use crate::tables::journal::{Entries, Pen};
 use crate::{Store, StoreError};
 
 /// The rule that PostgreSQL names where an entry of the journal stands in the place of another one.
@@ -35,10 +35,7 @@ impl Store {
     /// [`StoreError::Full`], what the database says; then none of them is journalled.
     pub fn append(&self, entries: &[NewEntry], now: Timestamp) -> Result<(), StoreError> {
         self.0.room.to_grow()?;
-        self.chained(|_, mut pen| {
-            entries.iter().try_for_each(|entry| pen.append(entry, now))?;
-            Ok(((), pen.finish()?))
-        })
+        self.journalled(|_, pen| entries.iter().try_for_each(|entry| pen.append(entry, now)))
     }
 
     /// What other servers on the same database have changed since the last call; nothing on SQLite.
@@ -83,8 +80,9 @@ impl Store {
     ) -> Result<T, StoreError> {
         self.chained(|sql, mut pen| {
             let value = f(sql, &mut pen)?;
-            Ok((value, pen.finish()?))
+            Ok((value, pen.entries()))
         })
+        .map(|(value, _)| value)
     }
 
     /// Signs where all chains end, now and then, if any of them went on.
@@ -98,10 +96,9 @@ impl Store {
         tied.at = Some(now);
         let heads = self.journal_heads()?;
         if journal::tie::is_due(self.0.writer, &tied.heads, &heads) {
-            let head = self.chained(|_, mut pen| {
+            let ((), head) = self.chained(|_, mut pen| {
                 pen.tie(&heads, now)?;
-                let head = pen.finish()?;
-                Ok((head.clone(), head))
+                Ok(((), pen.entries()))
             })?;
             tied.heads = heads.into_iter().filter(|it| it.position.writer != self.0.writer).collect();
             tied.heads.push(head);
@@ -109,33 +106,50 @@ impl Store {
         Ok(())
     }
 
-    /// A transaction that appends to the journal. The chain moves on only once it is committed.
+    /// A transaction that appends to the journal, and where the chain then ends.
     pub(crate) fn chained<T>(
         &self,
-        mut f: impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
-    ) -> Result<T, StoreError> {
+        mut f: impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, Entries), StoreError>,
+    ) -> Result<(T, Head), StoreError> {
         if let Some(shared) = &self.0.shared {
             shared.presence.check()?;
         }
         let keys = self.keys()?;
-        let mut head = self.0.head.lock();
-        let written = self.chained_from(keys, &mut head, &mut f);
+        let written = self.chained_once(keys, &mut f);
         if !matches!(&written, Err(StoreError::Taken(rule)) if rule == JOURNAL_POSITION) {
             return written;
         }
         // A commit whose answer was lost was kept after all, so the chain ends elsewhere.
-        *head = self.0.main.read(|sql| journal::head(sql, self.0.writer))?;
-        self.chained_from(keys, &mut head, &mut f)
+        let kept = self.0.main.read(|sql| journal::head(sql, self.0.writer))?;
+        let mut head = self.0.head.lock();
+        if kept.position > head.position {
+            *head = kept;
+        }
+        drop(head);
+        self.chained_once(keys, &mut f)
     }
 
-    pub(crate) fn chained_from<T>(
+    /// The chain moves on only once the transaction is committed; until then its end is held. Where statements wait
+    /// for others it is held for the last of them alone: no lock of the database is waited for while it is.
+    fn chained_once<T>(
         &self,
         keys: &Keys,
-        head: &mut journal::Head,
-        f: &mut impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, journal::Head), StoreError>,
-    ) -> Result<T, StoreError> {
-        let (value, end) = self.0.main.write(|sql| f(sql, Pen::new(sql, keys, head)))?;
-        *head = end;
-        Ok(value)
+        f: &mut impl for<'c> FnMut(Sql<'c>, Pen<'c>) -> Result<(T, Entries), StoreError>,
+    ) -> Result<(T, Head), StoreError> {
+        let mut alone = (!self.is_remote()).then(|| self.0.head.lock());
+        let written = self.0.main.write(|sql| {
+            let (value, entries) = f(sql, Pen::new(keys))?;
+            if let Some(head) = &alone {
+                return Ok((value, entries.write(sql, keys, head)?));
+            }
+            let mut head = self.0.head.lock();
+            // The last statement commits, so what it wrote is where the chain ends.
+            *head = entries.write(sql, keys, &head)?;
+            Ok((value, head.clone()))
+        })?;
+        if let Some(head) = &mut alone {
+            head.clone_from(&written.1);
+        }
+        Ok(written)
     }
 }

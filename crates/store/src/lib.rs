@@ -214,10 +214,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<Result<Recorded, Lost>>, StoreError> {
         self.0.vault.seal(&record::to_seal(entries)?, now)?;
-        self.chained(|sql, mut pen| {
-            let results = Recorder::new(sql, &mut pen, now).record_all(entries)?;
-            Ok((results, pen.finish()?))
-        })
+        self.journalled(|sql, pen| Recorder::new(sql, pen, now).record_all(entries))
     }
 
     /// The questions that stand for names under profiles, in the order of `keys`.
@@ -391,7 +388,7 @@ impl Store {
         let written = self.chained(|sql, pen| {
             let mut change = Change::new(sql, keys, &self.0.vault, &self.0.room, pen);
             match f(&mut change) {
-                Ok(value) => Ok(((value, std::mem::take(&mut change.voided)), change.pen.finish()?)),
+                Ok(value) => Ok(((value, change.voided), change.pen.entries())),
                 Err(error) => {
                     refused = Some(error);
                     Err(StoreError::Unavailable("the change was not made".to_owned()))
@@ -399,7 +396,7 @@ impl Store {
             }
         });
         match (written, refused) {
-            (Ok((value, voided)), _) => {
+            (Ok(((value, voided), _)), _) => {
                 self.delete_sealed(&voided);
                 Ok(value)
             }

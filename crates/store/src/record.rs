@@ -34,8 +34,6 @@ pub struct Entry<'a> {
 /// A decision that is recorded and synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Its number in this server's journal.
-    pub number: u64,
     /// The operation that follows from it, where its plan has a step.
     pub operation: Option<OperationId>,
 }
@@ -102,7 +100,7 @@ impl<'a, 'p> Recorder<'a, 'p> {
             Err(lost) => return Ok(Err(lost)),
         };
         self.pen.provision(provision, &profile, entry.origin, self.now)?;
-        Ok(Ok(Recorded { number: self.pen.head().position.number, operation }))
+        Ok(Ok(Recorded { operation }))
     }
 
     /// A record of more than one row is written as a whole or not at all.

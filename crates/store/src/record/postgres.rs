@@ -41,10 +41,9 @@ impl<'a, 'e> Batch<'a, 'e> {
         let mut batch = Batch { transaction, entries, profiles, answers, uses: limited(sql, entries)? };
         let mut results = batch.rows()?;
         batch.follow_up(&mut results, now)?;
-        for (at, result) in results.iter_mut().enumerate() {
-            if let (Ok(recorded), Some(profile)) = (&mut *result, &batch.profiles[at]) {
+        for (at, result) in results.iter().enumerate() {
+            if let (Ok(_), Some(profile)) = (result, &batch.profiles[at]) {
                 pen.provision(entries[at].provision, profile, entries[at].origin, now)?;
-                recorded.number = pen.head().position.number;
             }
         }
         Ok(results)
@@ -175,7 +174,7 @@ impl<'a, 'e> Batch<'a, 'e> {
             if exhausted.contains(&at) {
                 results[at] = Err(Lost::UsesExhausted);
             } else if written.contains(&at) {
-                results[at] = Ok(Recorded { number: 0, operation: None });
+                results[at] = Ok(Recorded { operation: None });
             } else {
                 lost.push(at);
             }

@@ -18,13 +18,14 @@ use super::{Change, View};
 use crate::StoreError;
 use crate::driver::{Row, Sql, params};
 use crate::error::storable;
-use crate::journal_chain::{self, Header, Link, SALT_BYTES, START, WHOLE};
+use crate::journal_chain::{SALT_BYTES, START, WHOLE};
 use crate::secrets::{Keys, fill_random};
 pub use listing::Cursor;
 pub(crate) use tie::Tie;
 pub(crate) use verify::verify;
 pub use verify::{Fault, Verification, Wrong};
-use written::Written;
+pub(crate) use written::Entries;
+use written::Unlinked;
 
 /// The kind of an entry about a device that was given credentials.
 pub const PROVISION: &str = "provision";
@@ -167,14 +168,12 @@ impl Change<'_> {
     }
 }
 
-/// Appends entries in one transaction. Where its chain ends counts only once that is committed.
+/// Appends entries in one transaction. They are linked at its end, so that whoever appends too is kept waiting for
+/// no more than that.
 pub(crate) struct Pen<'a> {
-    sql: Sql<'a>,
     keys: &'a Keys,
-    head: Head,
     salts: Salts,
-    /// What PostgreSQL is given all at once.
-    waiting: Vec<Written>,
+    entries: Entries,
 }
 
 /// Random bytes for salts, drawn for many entries at once.
@@ -219,22 +218,13 @@ struct AttemptDetail<'a> {
 }
 
 impl<'a> Pen<'a> {
-    pub(crate) fn new(sql: Sql<'a>, keys: &'a Keys, head: &Head) -> Pen<'a> {
-        Pen { sql, keys, head: head.clone(), salts: Salts::empty(), waiting: Vec::new() }
+    pub(crate) fn new(keys: &'a Keys) -> Pen<'a> {
+        Pen { keys, salts: Salts::empty(), entries: Entries::default() }
     }
 
-    /// Where the chain ends.
-    pub(crate) fn head(&self) -> Head {
-        self.head.clone()
-    }
-
-    /// Writes what waits as the last of the transaction, and says where the chain then ends.
-    pub(crate) fn finish(&mut self) -> Result<Head, StoreError> {
-        let waiting = std::mem::take(&mut self.waiting);
-        if !waiting.is_empty() {
-            written::insert(self.sql, &waiting)?;
-        }
-        Ok(self.head.clone())
+    /// What was written, still without its place in the chain.
+    pub(crate) fn entries(self) -> Entries {
+        self.entries
     }
 
     pub(crate) fn append(&mut self, entry: &NewEntry, now: Timestamp) -> Result<(), StoreError> {
@@ -286,32 +276,20 @@ impl<'a> Pen<'a> {
         detail: &impl Serialize,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let key_id = self.keys.journal_key_id();
-        let header = Header {
-            writer: self.head.position.writer,
-            number: self.head.position.number + 1,
-            at: now.0,
-            tenant: record.tenant,
-            device: record.device,
-            key_id,
-            kind: storable(record.kind, "the kind of a journal entry")?,
-            actor: storable(record.actor, "the actor of a journal entry")?,
-        };
         let mut stored = Vec::with_capacity(256);
         stored.push(WHOLE);
         stored.extend_from_slice(self.salts.next()?);
         serde_json::to_writer(&mut stored, detail)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let key = self.keys.journal_key(key_id);
-        let link = key.and_then(|key| journal_chain::link(key, &self.head.link, &header, &stored));
-        let link = link.ok_or_else(|| StoreError::SecretUnreadable("the journal key".to_owned()))?;
-        let position = Position { writer: header.writer, number: header.number };
-        if self.sql.is_postgres() {
-            self.waiting.push(Written::new(position, &header, stored, link));
-        } else {
-            insert(self.sql, position, &header, &stored, &link)?;
-        }
-        self.head = Head { position, link };
+        self.entries.push(Unlinked {
+            at: now.0,
+            tenant: record.tenant,
+            device: record.device,
+            kind: storable(record.kind, "the kind of a journal entry")?.to_owned(),
+            actor: storable(record.actor, "the actor of a journal entry")?.to_owned(),
+            key_id: self.keys.journal_key_id(),
+            detail: stored,
+        });
         Ok(())
     }
 }
@@ -409,30 +387,6 @@ pub(crate) fn head(sql: Sql<'_>, writer: u64) -> Result<Head, StoreError> {
     let read = |row: &Row<'_>| Ok(Head { position: Position::unpack(row.int(0)?), link: row.array(1)? });
     let found = sql.first(text, params![first.packed(), last.packed() - 1], read)?;
     Ok(found.unwrap_or(Head { position: first, link: START }))
-}
-
-fn insert(
-    sql: Sql<'_>,
-    position: Position,
-    header: &Header<'_>,
-    detail: &[u8],
-    link: &Link,
-) -> Result<(), StoreError> {
-    let text = "INSERT INTO journal (position, at, tenant, device, kind, actor, key_id, detail, link)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let params = params![
-        position.packed(),
-        header.at,
-        header.tenant,
-        header.device,
-        header.kind,
-        header.actor,
-        header.key_id,
-        detail,
-        link,
-    ];
-    sql.execute(text, params)?;
-    Ok(())
 }
 
 fn read_entry(row: &Row<'_>) -> Result<JournalEntry, StoreError> {

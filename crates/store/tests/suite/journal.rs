@@ -201,3 +201,25 @@ fn a_provision_is_journalled_with_what_happened_and_where_it_came_from() {
     assert_eq!(entry.entries[0].detail, Some(wanted));
     assert_eq!(entry.entries[0].device, house.device("device-4").map(|device| device.key));
 }
+
+#[test]
+fn the_chain_holds_where_batches_and_operators_write_at_the_same_moment() {
+    let house = House::new();
+    let batches: Vec<Vec<_>> = (0..4)
+        .map(|thread| (0..25).map(|number| house.create(&format!("pump-{thread}-{number}"))).collect())
+        .collect();
+    std::thread::scope(|scope| {
+        for batch in &batches {
+            scope.spawn(|| {
+                batch.chunks(5).for_each(|some| assert!(house.record(some).iter().all(Result::is_ok)));
+            });
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    house.store.append(&[audit("profile-changed")], NOW).unwrap();
+                }
+            });
+        }
+    });
+    let verified = house.store.verify_journal(None).unwrap();
+    assert_eq!((verified.entries, verified.faults), (120, vec![]));
+}
