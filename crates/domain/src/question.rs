@@ -63,3 +63,6 @@ pub enum Verdict {
 pub const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// Most questions of a tenant that wait at once: who holds a group secret must not fill the registry.
 pub const MOST_OPEN: u64 = 10_000;
+/// Most answers of a tenant that wait for their device; beyond it the oldest are forgotten, and their devices are asked
+/// about anew.
+pub const MOST_ANSWERED: u64 = 10_000;

@@ -34,6 +34,8 @@ const POLL: Duration = Duration::from_millis(200);
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long the end of what is under way is waited for when the server stops.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// The same for hooks: whoever else asks them does so under the same key.
+const HOOK_FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the runner is told.
 pub(crate) enum Event {
@@ -119,11 +121,13 @@ impl Runner {
         if let Err(error) = self.shared.store.release_own_steps(self.shared.clock.now()) {
             tracing::warn!(%error, "steps that this server held are taken up when their leases end");
         }
+        self.release_questions();
         let mut last = Instant::now();
         let mut stopped_at = None;
         loop {
             self.hear(inbox);
             if self.stopping && self.is_over(*stopped_at.get_or_insert_with(Instant::now)) {
+                self.release_questions();
                 // A resolver that hangs is not waited for.
                 return self.runtime.shutdown_background();
             }
@@ -135,9 +139,18 @@ impl Runner {
         }
     }
 
+    /// Another server, or the next start, asks at once what nobody here waits for any more.
+    fn release_questions(&self) {
+        if let Err(error) = self.shared.store.release_own_questions(self.shared.clock.now()) {
+            tracing::warn!(%error, "questions that this server held are asked again when their leases end");
+        }
+    }
+
     fn is_over(&self, stopped_at: Instant) -> bool {
-        let under_way = self.steps.under_way() + self.questions.under_way();
-        under_way + self.finished.len() + self.said.len() == 0 || stopped_at.elapsed() > FAREWELL
+        let waited = stopped_at.elapsed();
+        let asked = if waited > HOOK_FAREWELL { 0 } else { self.questions.under_way() };
+        let open = self.steps.under_way() + self.finished.len() + self.said.len() + asked;
+        open == 0 || waited > FAREWELL
     }
 
     /// Waits for one event, and takes all that are there.

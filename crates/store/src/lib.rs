@@ -268,7 +268,7 @@ impl Store {
     ) -> Result<Vec<ClaimedQuestion>, StoreError> {
         self.journalled(|sql, pen| {
             questions::answer(sql, pen, answers, now)?;
-            questions::claim(sql, claim, now)
+            questions::claim(sql, claim, &self.0.server, now)
         })
     }
 
@@ -287,6 +287,14 @@ impl Store {
     /// What the database says.
     pub fn release_own_steps(&self, now: Timestamp) -> Result<(), StoreError> {
         self.0.main.write(|sql| operations::release_own(sql, &self.0.server, now))
+    }
+
+    /// Lets hooks be asked again at once what a process of this server's name asked, or asks, and has no answer to.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn release_own_questions(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.0.main.write(|sql| questions::release_own(sql, &self.0.server, now))
     }
 
     /// Whether a step or a question can be taken up.

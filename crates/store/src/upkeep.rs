@@ -14,6 +14,10 @@ const SWEEP_REST_MS: u64 = 10 * 60 * 1000;
 /// Expired questions that one step deletes, and how long it rests when there were no more.
 const EXPIRED_AT_ONCE: u32 = 500;
 const EXPIRED_REST_MS: u64 = 1000;
+/// Answers beyond what a tenant may keep that one step deletes, and how long it rests when there were no more: it counts
+/// them all.
+const ANSWERED_AT_ONCE: u32 = 500;
+const ANSWERED_REST_MS: u64 = 5000;
 
 /// How far sweeping has come, and until when it rests after a whole round.
 #[derive(Default)]
@@ -21,6 +25,7 @@ pub(crate) struct Swept {
     place: Option<Place>,
     rests_until: Option<Timestamp>,
     questions_rest_until: Option<Timestamp>,
+    answers_rest_until: Option<Timestamp>,
 }
 
 impl Store {
@@ -40,6 +45,7 @@ impl Store {
             inner.room.take_back(),
             self.sweep(now),
             self.sweep_questions(now),
+            self.sweep_answers(now),
             if inner.keys.get().is_some() { self.tie(now) } else { Ok(()) },
             inner.telemetry.prune(now),
         ];
@@ -79,6 +85,18 @@ impl Store {
         let deleted = if any { self.0.main.write(delete)? } else { 0 };
         let more = deleted >= u64::from(EXPIRED_AT_ONCE);
         swept.questions_rest_until = (!more).then(|| now.plus_ms(EXPIRED_REST_MS));
+        Ok(())
+    }
+
+    /// Deletes the oldest answers of tenants that have too many.
+    fn sweep_answers(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut swept = self.0.swept.lock();
+        if swept.answers_rest_until.is_some_and(|until| now < until) {
+            return Ok(());
+        }
+        let any = self.0.main.read(questions::is_any_over)?;
+        let more = any && self.0.main.write(|sql| questions::sweep_answered(sql, ANSWERED_AT_ONCE))?;
+        swept.answers_rest_until = (!more).then(|| now.plus_ms(ANSWERED_REST_MS));
         Ok(())
     }
 

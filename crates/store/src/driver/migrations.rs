@@ -34,12 +34,14 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/main/0002_operations.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/main/0003_upkeep.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/main/0004_turns.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/main/0005_holders.sql"), compatible_from: 2 },
     ],
     postgres: &[
         Step { sql: include_str!("../../migrations/postgres/main/0001_first.sql"), compatible_from: 1 },
         Step { sql: include_str!("../../migrations/postgres/main/0002_operations.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0003_upkeep.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0004_turns.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/postgres/main/0005_holders.sql"), compatible_from: 2 },
     ],
 };
 

@@ -1,5 +1,6 @@
 //! Questions that wait for an answer, and answers that wait for their device.
 
+mod answered;
 mod claims;
 
 use std::collections::{HashMap, hash_map};
@@ -13,7 +14,8 @@ use crate::driver::{Param, Row, Sql, params};
 use crate::error::storable;
 use crate::tables::journal::{NewEntry, Pen, What};
 
-pub(crate) use claims::{claim, is_any_due};
+pub(crate) use answered::{is_any_over, sweep as sweep_answered};
+pub(crate) use claims::{claim, is_any_due, release_own};
 
 /// A question to be asked about a request that has proven itself.
 #[derive(Clone, Debug)]
@@ -347,7 +349,8 @@ fn deny(
 /// Asked again later; a fault for good waits for an operator, who may decide in the hook's place.
 fn postpone(sql: Sql<'_>, row: &QuestionRow, fault: &StepFault, now: Timestamp) -> Result<(), StoreError> {
     let message: String = fault.message.chars().filter(|c| *c != '\0').take(MOST_REASON_CHARS).collect();
-    let text = "UPDATE questions SET due_at = ?, fault = ?, fault_message = ? WHERE question = ?";
+    let text =
+        "UPDATE questions SET due_at = ?, server = NULL, fault = ?, fault_message = ? WHERE question = ?";
     let again = sql.now(now)?.plus_ms(fault.again_in_ms);
     sql.execute(text, params![again, storable(&fault.code, "a fault")?, &message, row.standing.id])?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Questions as the registry keeps them: counted while they wait, used up, and swept once they have expired.
 
-use domain::question::{KEPT_MS, MOST_OPEN};
+use domain::question::{KEPT_MS, MOST_ANSWERED, MOST_OPEN};
 use domain::{Provision, Question, QuestionId, Timestamp, Verdict};
 use store::{Change, NewQuestion, StoreError};
 
@@ -96,6 +96,31 @@ fn what_has_expired_is_deleted_and_nothing_else() {
     assert!(house.store.verdicts(&[waits]).unwrap()[0].is_some());
     house.store.maintain(NOW.plus_ms(KEPT_MS)).unwrap();
     assert_eq!(count(&house), 0);
+}
+
+#[test]
+fn of_the_answers_of_a_tenant_the_newest_are_kept_and_what_waits_is_left_alone() {
+    let house = House::new();
+    let tomorrow = NOW.plus_ms(KEPT_MS);
+    fill(&house, "denied", tomorrow);
+    // In the order of their numbers, all of them before what is answered now.
+    house.tamper("main.db", "UPDATE questions SET decided_at = question");
+    fill(&house, "awaits-person", tomorrow);
+    house.tamper("main.db", "DELETE FROM questions WHERE verdict = 'awaits-person' AND question % 2 = 0");
+    let standing = count(&house);
+    let answered: Vec<QuestionId> = (0..3).map(|at| ask(&house, &format!("pump-{at}"))).collect();
+    for id in &answered {
+        decide(&house, *id, &Verdict::Denied);
+    }
+    for _ in 0..10 {
+        house.store.maintain(NOW).unwrap();
+    }
+    assert_eq!(count(&house), standing);
+    let kept = "SELECT count(*) FROM questions WHERE decided_at IS NOT NULL";
+    assert_eq!(house.count("main.db", kept), MOST_ANSWERED.cast_signed());
+    let oldest = "SELECT count(*) FROM questions WHERE decided_at <= 3";
+    assert_eq!(house.count("main.db", oldest), 0, "the oldest are forgotten");
+    assert!(house.store.verdicts(&answered).unwrap().iter().all(Option::is_some));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 
 use domain::{Question, QuestionId, Verdict};
-use store::{Capacity, Change, Claim, HookSaid, NewQuestion, Said, Store};
+use store::{Capacity, Change, Claim, HookSaid, NewQuestion, Said, StepFault, Store};
 
 use crate::POSTGRES;
 use crate::house::{HOME, House, NOW, origin};
@@ -77,6 +77,36 @@ fn a_person_is_heard_whatever_a_hook_says_before_and_after() {
     assert!(decide(&house.store, denied, &ALLOWED, "operator:1"));
     house.store.advance_questions(&[said(Said::Deny("stolen".into()))], NOTHING, NOW).unwrap();
     assert_eq!(verdict(&house, denied), (ALLOWED, Some("operator:1".to_owned())));
+}
+
+#[test]
+fn what_a_process_asked_when_it_ended_is_asked_again_at_once_and_what_waits_for_its_time_is_not() {
+    let house = House::new();
+    let other = elsewhere(&house);
+    let id = asked(&house, "pump", true);
+    let claim = |server: &Store| {
+        let claim = Claim { capacity: &Capacity::for_each(10), lease_ms: 600_000 };
+        server.advance_questions(&[], claim, NOW).unwrap().pop()
+    };
+    let lost = claim(&house.store).unwrap();
+    if POSTGRES {
+        other.release_own_questions(NOW).unwrap();
+        assert!(claim(&other).is_none(), "somebody else asks it");
+    }
+    house.store.release_own_questions(NOW).unwrap();
+    let again = claim(&other).unwrap();
+    assert_eq!((again.row.standing.id, again.row.attempts), (id, 2));
+    let late = HookSaid { id, fence: lost.fence, said: Said::Deny("stolen".into()) };
+    house.store.advance_questions(&[late], NOTHING, NOW).unwrap();
+    assert_eq!(verdict(&house, id), (Verdict::AwaitsHook, None));
+    let down =
+        StepFault { permanent: false, code: "down".into(), message: String::new(), again_in_ms: 600_000 };
+    let down = HookSaid { id, fence: again.fence, said: Said::Nothing(down) };
+    other.advance_questions(&[down], NOTHING, NOW).unwrap();
+    for server in [&house.store, &other] {
+        server.release_own_questions(NOW).unwrap();
+    }
+    assert!(claim(&house.store).is_none(), "its hook is left alone for a while");
 }
 
 #[test]

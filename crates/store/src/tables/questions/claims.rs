@@ -23,6 +23,7 @@ pub(crate) fn is_any_due(sql: Sql<'_>, now: Timestamp) -> Result<bool, StoreErro
 pub(crate) fn claim(
     sql: Sql<'_>,
     claim: Claim<'_>,
+    server: &str,
     now: Timestamp,
 ) -> Result<Vec<ClaimedQuestion>, StoreError> {
     let now = sql.now(now)?;
@@ -31,10 +32,19 @@ pub(crate) fn claim(
     let mut claimed = Vec::new();
     for hook in sql.query(&hooks, params![], |row| row.string(0))? {
         for id in due(sql, &hook, claim.capacity.of(&hook), now)? {
-            claimed.extend(take(sql, id, now.plus_ms(claim.lease_ms))?);
+            claimed.extend(take(sql, id, now.plus_ms(claim.lease_ms), server)?);
         }
     }
     Ok(claimed)
+}
+
+/// Lets be asked again at once what a process of this name asked when it ended: its answer would be refused by the
+/// fence. Whoever asks does so under the same key.
+pub(crate) fn release_own(sql: Sql<'_>, server: &str, now: Timestamp) -> Result<(), StoreError> {
+    let now = sql.now(now)?;
+    let text =
+        format!("UPDATE questions SET due_at = ?, server = NULL WHERE {OPEN} AND server = ? AND due_at > ?");
+    sql.execute(&text, params![now, server, now]).map(drop)
 }
 
 fn due(sql: Sql<'_>, hook: &str, limit: usize, now: Timestamp) -> Result<Vec<QuestionId>, StoreError> {
@@ -51,11 +61,15 @@ fn due(sql: Sql<'_>, hook: &str, limit: usize, now: Timestamp) -> Result<Vec<Que
     sql.query(&text, params![hook, now, now, limit], |row| Ok(QuestionId(row.unsigned(0)?)))
 }
 
-fn take(sql: Sql<'_>, id: QuestionId, until: Timestamp) -> Result<Option<ClaimedQuestion>, StoreError> {
-    let text =
-        "UPDATE questions SET fence = fence + 1, attempts = attempts + 1, due_at = ? WHERE question = ?
-                RETURNING fence";
-    let fence = sql.one(text, params![until, id], |row| row.unsigned(0))?;
+fn take(
+    sql: Sql<'_>,
+    id: QuestionId,
+    until: Timestamp,
+    server: &str,
+) -> Result<Option<ClaimedQuestion>, StoreError> {
+    let text = "UPDATE questions SET fence = fence + 1, attempts = attempts + 1, due_at = ?, server = ?
+                WHERE question = ? RETURNING fence";
+    let fence = sql.one(text, params![until, server, id], |row| row.unsigned(0))?;
     let text = format!("SELECT {COLUMNS} FROM questions WHERE question = ?");
     let row = sql.one(&text, params![id], read)?;
     let names = "SELECT t.name, p.name FROM tenants t, profiles p WHERE t.id = ? AND p.id = ?";
