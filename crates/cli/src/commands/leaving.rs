@@ -24,6 +24,8 @@ use crate::{signature, values};
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long the end of a leave is waited for before its report is made as things stand.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How many names are sent in one call; the server takes no more.
+const MOST_TOGETHER: usize = 500;
 /// How many names a dry run shows.
 const NAMES_SHOWN: usize = 10;
 
@@ -87,7 +89,7 @@ impl Decommission {
     }
 
     async fn many(&self, client: &Client, out: &mut Output) -> Result<(), Failure> {
-        let chosen = self.walk(true, client, |_| ()).await?;
+        let chosen = self.walk(client).await?;
         if chosen.names.is_empty() {
             return out.note("No device that is not leaving already is chosen.");
         }
@@ -97,25 +99,32 @@ impl Decommission {
         let count = chosen.names.len();
         self.confirmation.ask(&format!("Decommission {count} devices and void their credentials?"))?;
         let bar = ProgressBar::new(count as u64).with_style(style());
-        let left = self.walk(false, client, |count| bar.inc(count)).await?;
+        let mut left = 0;
+        for names in chosen.names.chunks(MOST_TOGETHER) {
+            let request = DecommissionMany { names: Some(names.to_vec()), ..self.request(false, None) };
+            left += self.post(&request, client).await?.names.len();
+            bar.inc(names.len() as u64);
+        }
         bar.finish_and_clear();
-        out.note(&format!("{} devices are leaving.", left.names.len()))
+        out.note(&format!("{left} devices are leaving."))?;
+        match count - left {
+            0 => Ok(()),
+            others => out.note(&format!(
+                "{others} have left or changed since they were counted, and stay as they are."
+            )),
+        }
     }
 
-    /// Page by page; where it was cut short, the next run goes on with those that are left.
-    async fn walk(
-        &self,
-        dry_run: bool,
-        client: &Client,
-        told: impl Fn(u64),
-    ) -> Result<Decommissioned, Failure> {
+    async fn post(&self, request: &DecommissionMany, client: &Client) -> Result<Decommissioned, Failure> {
+        client.send_json(Method::POST, &["devices:decommission"], &[], request).await
+    }
+
+    /// Who is chosen, page by page. They alone leave: who comes in later was not agreed to.
+    async fn walk(&self, client: &Client) -> Result<Decommissioned, Failure> {
         let mut all = Decommissioned { names: Vec::new(), would_retire: BTreeMap::new(), next: None };
         let mut cursor = None;
         loop {
-            let request = self.request(dry_run, cursor);
-            let page: Decommissioned =
-                client.send_json(Method::POST, &["devices:decommission"], &[], &request).await?;
-            told(page.names.len() as u64);
+            let page = self.post(&self.request(true, cursor), client).await?;
             all.names.extend(page.names);
             for (connector, count) in page.would_retire {
                 *all.would_retire.entry(connector).or_default() += count;
@@ -135,6 +144,7 @@ impl Decommission {
             label: self.label.clone(),
             name_prefix: self.name_prefix.clone(),
             grace_s: self.grace,
+            names: None,
             cursor,
             dry_run,
         }

@@ -1,6 +1,6 @@
 //! How devices leave: one verb, whatever they have joined; and how they are taken back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::plan::{OperationKind, Phase};
 use domain::{DeviceState, OperationId, ProfileId, Timestamp};
@@ -27,6 +27,8 @@ pub struct Selector {
     pub label: Option<String>,
     /// Only those whose name begins so.
     pub name_prefix: Option<String>,
+    /// Only those of these names, [`MOST_TOGETHER`] at most: what was agreed to, whoever came in since.
+    pub names: Option<Vec<String>>,
 }
 
 /// What came of one call for many devices.
@@ -102,7 +104,7 @@ impl Registry {
     /// before ended. With `dry_run` nothing happens.
     ///
     /// # Errors
-    /// `profile-not-found` and `value-invalid` for a selector that names nothing; what the store says.
+    /// `profile-not-found` and `value-invalid` for a selector that names nothing, or too much; what the store says.
     pub fn decommission_devices(
         &self,
         operator: &Operator,
@@ -113,25 +115,52 @@ impl Registry {
         dry_run: bool,
     ) -> Result<Left, RegistryError> {
         let chosen = self.chosen(tenant, selector)?;
-        let (rows, next) = self.store.read(|view| {
-            let rows = view.devices_page(
-                tenant.id,
-                after.or(selector.name_prefix.as_deref().map(before)),
-                MOST_TOGETHER,
-            )?;
-            let next = rows.last().filter(|_| rows.len() == MOST_TOGETHER).map(|row| row.record.name.clone());
-            Ok((rows, next))
-        })?;
+        let (rows, next) = match &selector.names {
+            Some(names) => (self.named(tenant, names, after)?, None),
+            None => self.page(tenant, selector, after)?,
+        };
         let past = rows.last().is_some_and(|last| chosen.is_past(&last.record.name));
         let rows: Vec<DeviceRow> = rows.into_iter().filter(|row| chosen.takes(row)).collect();
-        let names = rows.iter().map(|row| row.record.name.clone()).collect();
+        let mut names: Vec<String> = rows.iter().map(|row| row.record.name.clone()).collect();
         let mut would_retire = BTreeMap::new();
         if dry_run {
             would_retire = self.would_retire(&rows)?;
         } else if !rows.is_empty() {
-            self.let_all_leave(operator, &rows, grace_ms)?;
+            names = self.let_all_leave(operator, &rows, &chosen, grace_ms)?;
         }
         Ok(Left { names, would_retire, next: next.filter(|_| !past) })
+    }
+
+    /// The next devices by name, and where the page behind them begins.
+    fn page(
+        &self,
+        tenant: &Tenant,
+        selector: &Selector,
+        after: Option<&str>,
+    ) -> Result<(Vec<DeviceRow>, Option<String>), RegistryError> {
+        let after = after.or(selector.name_prefix.as_deref().map(before));
+        let rows = self.store.read(|view| view.devices_page(tenant.id, after, MOST_TOGETHER))?;
+        let next = rows.last().filter(|_| rows.len() == MOST_TOGETHER).map(|row| row.record.name.clone());
+        Ok((rows, next))
+    }
+
+    /// The devices of these names, as far as they are there.
+    fn named(
+        &self,
+        tenant: &Tenant,
+        names: &[String],
+        after: Option<&str>,
+    ) -> Result<Vec<DeviceRow>, RegistryError> {
+        if names.len() > MOST_TOGETHER || after.is_some() {
+            let detail = format!("there are at most {MOST_TOGETHER} in a call, and no cursor beside them.");
+            return Err(RegistryError::invalid("names", detail));
+        }
+        // A name that stands there twice leaves once.
+        let names: BTreeSet<&String> = names.iter().collect();
+        let rows = self.store.read(|view| {
+            names.iter().map(|name| view.device_named(tenant.id, name)).collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     fn would_retire(&self, rows: &[DeviceRow]) -> Result<BTreeMap<String, u64>, RegistryError> {
@@ -263,26 +292,30 @@ impl Registry {
         Ok(Signed { public_key, signature })
     }
 
+    /// Says who leaves of them.
     fn let_all_leave(
         &self,
         operator: &Operator,
         rows: &[DeviceRow],
+        chosen: &Chosen<'_>,
         grace_ms: Option<u64>,
-    ) -> Result<(), RegistryError> {
-        self.store.write(|change: &mut Change<'_>| {
+    ) -> Result<Vec<String>, RegistryError> {
+        let left = self.store.write(|change: &mut Change<'_>| {
+            let mut left = Vec::with_capacity(rows.len());
             for row in rows {
                 // It may have moved since the page was read: what stands counts.
                 let present = change.device_by_key(row.record.tenant, row.record.key)?;
-                if let Some(present) = present.filter(|present| !present.record.state.is_leaving()) {
+                if let Some(present) = present.filter(|present| chosen.takes(present)) {
                     self.let_leave(change, operator, &present, grace_ms)?;
+                    left.push(present.record);
                 }
             }
-            Ok::<_, RegistryError>(())
+            Ok::<_, RegistryError>(left)
         })?;
-        let keys: Vec<_> = rows.iter().map(|row| row.record.key).collect();
+        let keys: Vec<_> = left.iter().map(|record| record.key).collect();
         self.ports.sessions.close(&keys, Farewell::Decommissioned);
         (self.work_due)();
-        Ok(())
+        Ok(left.into_iter().map(|record| record.name).collect())
     }
 
     fn let_leave(

@@ -63,6 +63,7 @@ pub(super) async fn decommission_many(
             state: asked.state,
             label: asked.label,
             name_prefix: asked.name_prefix,
+            names: asked.names,
         };
         let (grace, after) = (milliseconds(asked.grace_s), asked.cursor.as_deref());
         registry.decommission_devices(&operator, &tenant, &selector, grace, after, asked.dry_run)

@@ -96,7 +96,10 @@ pub struct DecommissionMany {
     /// The grace period in seconds; absent = each profile's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_s: Option<u64>,
-    /// Where the call before ended.
+    /// Only devices of these names, 500 at most: those that somebody has agreed to. Who came in since stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Vec<String>>,
+    /// Where the call before ended; not beside `names`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
     /// Only tell which.
