@@ -26,6 +26,7 @@ pub mod telemetry;
 mod unlocking;
 mod upkeep;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -56,7 +57,7 @@ pub use tables::devices::DeviceRow;
 pub use tables::journal;
 pub use tables::operations::{
     Advance, Advanced, Capacity, Claim, ClaimedStep, Finished, NewOperation, OperationQuery, OperationRow,
-    OperationStatus, StepFault, StepResult, StepRow,
+    OperationStatus, StepFault, StepResult, StepRow, Stranger,
 };
 pub use tables::operators::OperatorToken;
 pub use tables::profiles::{NewProfile, ProfileRow, SecretLimits};
@@ -85,6 +86,8 @@ struct Inner {
     /// Where the journal's chain ends in what is committed. Held by whoever appends to it.
     head: FairMutex<journal::Head>,
     swept: Mutex<Swept>,
+    /// Words of newer servers of which the log has been told.
+    told: Mutex<HashSet<String>>,
     /// On a PostgreSQL.
     shared: Option<Shared>,
     /// Keeps other processes out of the directory while we live.
@@ -278,7 +281,18 @@ impl Store {
     /// # Errors
     /// What the database says; then nothing is recorded or claimed.
     pub fn advance(&self, advance: &Advance<'_>, now: Timestamp) -> Result<Advanced, StoreError> {
-        self.journalled(|sql, pen| operations::advance(sql, pen, advance, &self.0.server, now))
+        let advanced =
+            self.journalled(|sql, pen| operations::advance(sql, pen, advance, &self.0.server, now))?;
+        self.tell_once(&advanced.strangers);
+        Ok(advanced)
+    }
+
+    fn tell_once(&self, strangers: &[Stranger]) {
+        for Stranger { key, word } in strangers {
+            if self.0.told.lock().insert(word.clone()) {
+                tracing::warn!(step = %key, word, "steps in a word of a newer server are left to that");
+            }
+        }
     }
 
     /// Takes up at once what a process of this server's name held when it ended.

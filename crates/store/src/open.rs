@@ -143,6 +143,7 @@ fn assemble(
         writer: head.position.writer,
         head: FairMutex::new(head),
         swept: Mutex::default(),
+        told: Mutex::default(),
         shared,
         _lock: lock,
     };

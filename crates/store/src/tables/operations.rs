@@ -5,6 +5,7 @@ mod begin;
 mod leases;
 mod lives;
 mod settle;
+mod strangers;
 
 use std::collections::HashMap;
 
@@ -24,6 +25,7 @@ pub use begin::NewOperation;
 pub(crate) use begin::batch::begin as begin_many;
 pub(crate) use begin::begin;
 pub(crate) use lives::{complete_leaving, connected, end_all, is_leaving_due, is_work_due};
+pub use strangers::Stranger;
 
 /// An operation as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,6 +261,14 @@ pub(crate) fn steps_of(sql: Sql<'_>, device: DeviceKey) -> Result<Vec<StepRow>, 
     sql.query(&text, params![device], read_step)
 }
 
+/// The same, without those that only newer servers know.
+fn known_steps_of(sql: Sql<'_>, device: DeviceKey) -> Result<Vec<StepRow>, StoreError> {
+    let known = strangers::known("");
+    let text =
+        format!("SELECT {STEP_COLUMNS} FROM steps WHERE device = ? AND {known} ORDER BY operation, step");
+    sql.query(&text, params![device], read_step)
+}
+
 /// The same, for whoever decides by them: they stay as they are read until the transaction ends.
 fn steps_held(sql: Sql<'_>, device: DeviceKey) -> Result<Vec<StepRow>, StoreError> {
     let held = sql.for_update();
@@ -279,11 +289,20 @@ fn status(sql: Sql<'_>, device: DeviceKey) -> Result<Option<OperationStatus>, St
     let last = sql.first(text, params![device], |row| Ok((OperationId(row.unsigned(0)?), row.string(1)?)))?;
     let Some((id, _)) = last.filter(|(_, kind)| kind == OperationKind::Join.word()) else { return Ok(None) };
     let generation = devices::by_key(sql, device)?.and_then(|record| record.credential.generation());
+    if strangers::are_in(sql, id)? {
+        return Ok(Some(OperationStatus::untold(id, device)));
+    }
     let status = OperationStatus::of(id, device, &progress(&steps(sql, id)?));
     Ok(Some(OperationStatus { generation, ..status }))
 }
 
 impl OperationStatus {
+    /// Only a newer server knows where it stands: the device waits, and comes again.
+    fn untold(id: OperationId, device: DeviceKey) -> OperationStatus {
+        let phase = Phase::BeforeReply;
+        OperationStatus { id, device, generation: None, phase, keeps_waiting: true, answerable: false }
+    }
+
     pub(crate) fn of(id: OperationId, device: DeviceKey, steps: &[Progress]) -> OperationStatus {
         let keeps_waiting = steps.iter().any(|step| step.gate == Gate::BeforeReply && !step.state.is_over());
         let answerable = domain::plan::is_answerable(steps);

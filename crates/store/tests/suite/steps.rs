@@ -52,6 +52,40 @@ pub(crate) fn states(house: &House, operation: OperationId) -> (Phase, Vec<StepS
 }
 
 #[test]
+fn steps_in_words_of_a_newer_server_are_left_to_it_and_keep_no_other_one_waiting() {
+    let house = House::new();
+    let names = ["action", "gate", "state", "ours", "plain"];
+    let results = house.record(&names.map(|name| joining(&house, name)));
+    let operations: Vec<_> =
+        results.iter().map(|result| result.as_ref().unwrap().operation.unwrap()).collect();
+    let ours = claim(&house, 10, 0).into_iter().find(|step| step.device.name == "ours").unwrap();
+    for (column, at, step) in [("action", 0, 0), ("gate", 1, 1), ("state", 2, 1), ("action", 3, 1)] {
+        let text = format!(
+            "UPDATE steps SET {column} = 'levitate' WHERE operation = {} AND step = {step}",
+            operations[at]
+        );
+        house.tamper("main.db", &text);
+    }
+    let devices: Vec<_> = names.iter().map(|name| house.device(name).unwrap().key).collect();
+    let statuses = house.store.operation_statuses(&devices).unwrap();
+    assert!(statuses.iter().all(|it| it.unwrap().keeps_waiting));
+    let advanced = advance(&house, &[done(&ours, "out-1")], 10, 0);
+    assert_eq!(advanced.refused, [ours.key], "the newer server does it once more");
+    let claimed: Vec<_> = advanced.claimed.iter().map(|step| &*step.device.name).collect();
+    assert_eq!(claimed, ["plain"]);
+    assert!(advanced.strangers.iter().all(|it| it.word == "levitate") && !advanced.strangers.is_empty());
+    let advanced = advance(&house, &[done(&advanced.claimed[0], "out-2")], 10, LONG);
+    assert_eq!(advanced.claimed.len(), 1, "its second step");
+    assert!(!house.store.is_work_due(NOW).unwrap(), "nobody is woken for the others");
+    // The newer server has done its part.
+    house.tamper("main.db", "UPDATE steps SET action = 'ensure' WHERE action = 'levitate'");
+    assert!(house.store.is_work_due(NOW).unwrap());
+    let claimed = claim(&house, 10, LONG);
+    assert_eq!(claimed.iter().map(|step| &*step.device.name).collect::<Vec<_>>(), ["action", "ours"]);
+    assert_eq!(advance(&house, &[done(&claimed[1], "out-1")], 10, LONG).claimed.len(), 1, "its second step");
+}
+
+#[test]
 fn the_operations_of_a_batch_begin_with_their_devices() {
     let house = House::new();
     let mut batch: Vec<_> = (0..20).map(|number| joining(&house, &format!("pump-{number}"))).collect();

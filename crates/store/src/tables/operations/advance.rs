@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domain::plan::{Action, Receipt, StepRecord, StepState};
 use domain::{DeviceKey, DeviceRecord, OperationId, StepKey, TenantId, Timestamp};
 
+use super::strangers::{self, Stranger};
 use super::{OperationStatus, StepRow, journal_step, leases, read_receipt, receipt_columns, settle, word};
 use crate::StoreError;
 use crate::driver::{Sql, params};
@@ -125,6 +126,8 @@ pub struct Advanced {
     pub statuses: Vec<OperationStatus>,
     /// What is ours now.
     pub claimed: Vec<ClaimedStep>,
+    /// What is due and left to newer servers: one step at most of each connector.
+    pub strangers: Vec<Stranger>,
 }
 
 /// Records results, brings their operations to where they stand, and claims what is due.
@@ -146,7 +149,7 @@ pub(crate) fn advance(
         }
     }
     if !advance.claim.capacity.is_empty() {
-        advanced.claimed = leases::claim(sql, advance.claim, server, now)?;
+        (advanced.claimed, advanced.strangers) = leases::claim(sql, advance.claim, server, now)?;
     }
     Ok(advanced)
 }
@@ -193,11 +196,14 @@ fn is_recorded(state: StepState) -> bool {
     matches!(state, StepState::Done | StepState::Failed | StepState::Due)
 }
 
+/// `None` also where only a newer server can say where the operation stands: it does the step once more, under the
+/// same key.
 fn meet(sql: Sql<'_>, key: StepKey) -> Result<Option<Met>, StoreError> {
     let text = format!(
         "SELECT operation, step, action, connector, state, attempts, external_id, receipt, tenant, device,
              fence, absorbed
-         FROM steps WHERE operation = ? AND step = ?{}",
+         FROM steps WHERE operation = ? AND step = ? AND {}{}",
+        strangers::all_known("steps.operation"),
         sql.for_update()
     );
     sql.first(&text, params![key.operation, key.index], |row| {
@@ -306,7 +312,7 @@ fn newest(sql: Sql<'_>, device: DeviceKey, connector: &str) -> Result<Option<Ste
         let record = &step.record;
         record.connector == connector && (record.state != StepState::Absorbed || record.attempts > 0)
     };
-    let found = super::steps_of(sql, device)?.into_iter().rev().find(of_connector);
+    let found = super::known_steps_of(sql, device)?.into_iter().rev().find(of_connector);
     Ok(found.map(|step| step.record))
 }
 

@@ -5,6 +5,7 @@ use domain::{DeviceKey, OperationId, StepKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::advance::{Claim, ClaimedStep};
+use super::strangers::{self, Stranger};
 use super::{read_receipt, word};
 use crate::StoreError;
 use crate::driver::{Row, Sql, params};
@@ -15,17 +16,23 @@ pub(super) fn claim(
     claim: Claim<'_>,
     server: &str,
     now: Timestamp,
-) -> Result<Vec<ClaimedStep>, StoreError> {
-    let mut claimed = Vec::new();
+) -> Result<(Vec<ClaimedStep>, Vec<Stranger>), StoreError> {
+    let (mut claimed, mut left) = (Vec::new(), Vec::new());
     for connector in wanted(sql)? {
         end_absorbed(sql, &connector, now)?;
-        for key in due(sql, &connector, claim.capacity.of(&connector), now)? {
+        let limit = claim.capacity.of(&connector);
+        let due = due(sql, &connector, limit, now)?;
+        // Where more is due than is taken up, what is left over would have to be searched.
+        if due.len() < limit {
+            left.extend(strangers::one_due(sql, &connector, now)?);
+        }
+        for key in due {
             let Some(mut step) = view(sql, key)? else { continue };
             take(sql, &mut step, now.plus_ms(claim.lease_ms), server, now)?;
             claimed.push(step);
         }
     }
-    Ok(claimed)
+    Ok((claimed, left))
 }
 
 /// What is open, spelt as in the index `steps_due`: SQLite concludes nothing from a narrower condition.
@@ -40,7 +47,9 @@ fn wanted(sql: Sql<'_>) -> Result<Vec<String>, StoreError> {
 /// Whether anything can be taken up at any connector.
 pub(super) fn is_any_due(sql: Sql<'_>, now: Timestamp) -> Result<bool, StoreError> {
     let wanted = tables::wanted("steps", "connector", OPEN);
-    let due = format!("SELECT 1 FROM steps WHERE {OPEN} AND connector = wanted.name AND due_at <= ?");
+    let known = strangers::all_known("steps.operation");
+    let due =
+        format!("SELECT 1 FROM steps WHERE {OPEN} AND connector = wanted.name AND due_at <= ? AND {known}");
     sql.exists(&format!("{wanted} SELECT 1 FROM wanted WHERE EXISTS ({due})"), params![now])
 }
 
@@ -70,7 +79,9 @@ fn due(sql: Sql<'_>, connector: &str, limit: usize, now: Timestamp) -> Result<Ve
                  AND ((e.state = 'running' AND e.lease_until > ?)
                      OR (e.state IN ('due', 'running') AND e.absorbed IS NULL
                          AND (e.operation < s.operation OR (e.operation = s.operation AND e.step < s.step)))))
+             AND {}
          ORDER BY s.due_at LIMIT ?{}",
+        strangers::all_known("s.operation"),
         sql.skip_locked("s")
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -5,7 +5,7 @@ use domain::{
     DeviceKey, DeviceRecord, DeviceState, Generation, OperationId, StepKey, TenantId, Timestamp, Version,
 };
 
-use super::{OperationStatus, progress, steps};
+use super::{OperationStatus, progress, steps, strangers};
 use crate::StoreError;
 use crate::driver::{Param, Sql, params};
 use crate::tables::devices;
@@ -37,6 +37,10 @@ pub(super) fn settle(
     };
     // A newer operation has taken the place of one that is done: only its receipts still come in.
     if phase == plan::Phase::Done.word() {
+        return Ok(None);
+    }
+    // Where it stands, a newer server will say.
+    if strangers::are_in(sql, id)? {
         return Ok(None);
     }
     let mut progress = progress(&steps(sql, id)?);
