@@ -13,7 +13,7 @@ use std::sync::Arc;
 use domain::attestation::Trust;
 use domain::{
     Attested, Decision, DeviceKey, DeviceRecord, Entropy, Facts, Outcome, ProfileId, Promise, Provision,
-    Question, Refusal, SecretId, StandingQuestion, TenantId, Timestamp, decide,
+    Question, Refusal, SecretId, StandingQuestion, TenantId, Timestamp, Verdict, Wire, decide,
 };
 use store::{Entry, Lost, NewQuestion, Store, StoreError};
 use tokio::sync::oneshot;
@@ -120,7 +120,10 @@ impl Batcher {
     /// Waits for a question that stands already; any other is recorded behind this batch.
     fn asks(&mut self, job: Job, question: Question, standing: Option<&StandingQuestion>, now: Timestamp) {
         match standing.filter(|standing| now < standing.expires_at) {
-            Some(standing) => self.shared.waiting.for_answer(standing.id, job),
+            Some(standing) => {
+                let by_person = standing.verdict == Verdict::AwaitsPerson;
+                self.shared.waiting.for_answer(&self.shared, standing.id, by_person, job);
+            }
             None => self.asking.push((job, question)),
         }
     }
@@ -135,9 +138,11 @@ impl Batcher {
             asking.iter().filter_map(|(job, question)| job.new_question(question)).collect();
         match self.shared.store.park(&questions, now) {
             Ok(ids) => {
-                for ((job, _), id) in asking.into_iter().zip(ids) {
+                for ((job, question), id) in asking.into_iter().zip(ids) {
                     match id {
-                        Some(id) => self.shared.waiting.for_answer(id, job),
+                        Some(id) => {
+                            self.shared.waiting.for_answer(&self.shared, id, question.hook.is_none(), job);
+                        }
                         None => self.refuse(job, Refusal::QuestionsFull),
                     }
                 }
@@ -242,7 +247,7 @@ impl Batcher {
         match decide(&job.attested, facts, now, &mut *self.entropy) {
             Decision::Provision(provision) => return Some(Ready { job, provision }),
             Decision::Unchanged(promise) => self.unchanged(job, promise),
-            Decision::Joins(promise) => self.shared.waiting.for_steps(job, promise),
+            Decision::Joins(promise) => self.shared.waiting.for_steps(&self.shared, job, promise),
             Decision::Needs(question) => self.asks(job, question, facts.question.as_ref(), now),
             Decision::Refused(refusal) => self.refuse(job, refusal),
         }
@@ -289,7 +294,9 @@ impl Batcher {
     fn recorded(&self, ready: Ready, lost: Option<&Lost>, again: &mut Vec<Job>) {
         let Ready { job, provision } = ready;
         match lost {
-            None if provision.device.owed.answer => self.shared.waiting.for_steps(job, provision.promise()),
+            None if provision.device.owed.answer => {
+                self.shared.waiting.for_steps(&self.shared, job, provision.promise());
+            }
             None => job.grant(&self.shared, provision.promise()),
             Some(Lost::NameTaken | Lost::DeviceChanged | Lost::AnswerGone) => again.push(job),
             Some(Lost::ProfileChanged) => again.extend(self.renewed(job)),
@@ -365,6 +372,11 @@ impl Job {
     /// Whose line it stands in.
     pub(crate) fn tenant(&self) -> TenantId {
         self.attested.profile().tenant
+    }
+
+    /// The wire whose connection it holds.
+    pub(crate) fn wire(&self) -> Wire {
+        self.attested.origin().wire
     }
 
     fn name_key(&self) -> Option<(TenantId, &str)> {

@@ -18,6 +18,7 @@ mod provisioner;
 mod queue;
 pub mod registry;
 mod runner;
+mod seats;
 mod shared;
 #[cfg(test)]
 mod sim;
@@ -30,6 +31,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use domain::Wire;
 use parking_lot::Mutex;
 use store::Store;
 
@@ -50,12 +52,16 @@ use hub::Post;
 use queue::Message;
 use runner::{Event, Runner};
 use shared::Shared;
+use waiting::Waiting;
 
 /// How much the engine takes on.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Most requests that wait for their decision; beyond it devices are told to try again.
     pub queue: usize,
+    /// Most requests that wait for a hook, a person or a neighbour, of each wire in the order of [`Wire::ALL`]: they hold
+    /// their connections meanwhile. Beyond it the tenant that holds most is told to come again.
+    pub waiting: [usize; Wire::ALL.len()],
     /// Most telemetry posts that wait for their write.
     pub telemetry_queue: usize,
     /// How long a device waits for its answer.
@@ -70,6 +76,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             queue: 4096,
+            waiting: [4096; Wire::ALL.len()],
             telemetry_queue: 4096,
             patience: Duration::from_secs(10),
             unproven: Rate::default(),
@@ -107,7 +114,7 @@ impl Engine {
     pub fn start(store: Store, settings: Settings, ports: &Ports) -> std::io::Result<Engine> {
         let (events, event_inbox) = channel();
         let shared = Shared::new(store, Arc::clone(&ports.clock), settings.unproven, events.clone());
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared { waiting: Waiting::new(settings.waiting), ..shared });
         let requests = Arc::new(FairQueue::new(settings.queue, batch::takers(&shared.store)));
         let (posts, post_inbox) = sync_channel(settings.telemetry_queue);
         let work = Work {

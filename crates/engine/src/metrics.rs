@@ -11,6 +11,7 @@ pub(crate) struct Metrics {
     granted: HashMap<Wire, Counter>,
     refused: HashMap<(Wire, Refusal), Counter>,
     logins: HashMap<(Wire, bool), Counter>,
+    sent_away: HashMap<Wire, Counter>,
     batch: Histogram,
     depth: Gauge,
     samples: Counter,
@@ -30,6 +31,7 @@ impl Metrics {
             logins: wires()
                 .flat_map(|wire| [true, false].map(|accepted| ((wire, accepted), login(wire, accepted))))
                 .collect(),
+            sent_away: wires().map(|wire| (wire, sent_away(wire))).collect(),
             batch: metrics::histogram!("muster_batch_requests"),
             depth: metrics::gauge!("muster_queue_depth"),
             samples: metrics::counter!("muster_telemetry_values_total"),
@@ -42,6 +44,13 @@ impl Metrics {
             Outcome::Refused(refusal) => self.refused.get(&(wire, *refusal)),
         };
         if let Some(counter) = counter {
+            counter.increment(1);
+        }
+    }
+
+    /// A request that would have waited for an answer or a step was told to come again: too many wait.
+    pub(crate) fn sent_away(&self, wire: Wire) {
+        if let Some(counter) = self.sent_away.get(&wire) {
             counter.increment(1);
         }
     }
@@ -93,6 +102,10 @@ fn granted(wire: Wire) -> Counter {
 
 fn refused(wire: Wire, refusal: Refusal) -> Counter {
     metrics::counter!("muster_provisionings_total", "wire" => wire.name(), "outcome" => refusal.code())
+}
+
+fn sent_away(wire: Wire) -> Counter {
+    metrics::counter!("muster_waits_cut_short_total", "wire" => wire.name())
 }
 
 fn login(wire: Wire, accepted: bool) -> Counter {

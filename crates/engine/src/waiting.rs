@@ -9,12 +9,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use domain::plan::Phase;
-use domain::{DeviceKey, Outcome, Promise, QuestionId, Refusal, Timestamp, Verdict};
+use domain::{DeviceKey, Outcome, Promise, QuestionId, Refusal, TenantId, Timestamp, Verdict, Wire};
 use parking_lot::Mutex;
 use store::{OperationStatus, StoreError};
 
 use crate::batch::Job;
 use crate::fair_queue::FairQueue;
+use crate::seats::{Seat, Seats};
 use crate::shared::Shared;
 use crate::trouble::Trouble;
 
@@ -32,21 +33,53 @@ pub(crate) struct Waiting(Mutex<Inner>);
 /// A request, and what it is given once its steps are done.
 type Promised = (Job, Promise);
 
+/// A request, and what it is told where it has to come again.
+type Asked = (Job, Refusal);
+
 #[derive(Default)]
 struct Inner {
-    questions: HashMap<QuestionId, Vec<Job>>,
+    questions: HashMap<QuestionId, Vec<Asked>>,
     devices: HashMap<DeviceKey, Vec<Promised>>,
+    seats: Seats,
 }
 
 impl Waiting {
-    /// A request waits for the answer to a question.
-    pub(crate) fn for_answer(&self, question: QuestionId, job: Job) {
-        self.0.lock().questions.entry(question).or_default().push(job);
+    /// So many may wait of each wire, in the order of [`Wire::ALL`].
+    pub(crate) fn new(seats: [usize; Wire::ALL.len()]) -> Waiting {
+        Waiting(Mutex::new(Inner { seats: Seats::new(seats), ..Inner::default() }))
     }
 
-    /// A request waits for steps of its device's operation.
-    pub(crate) fn for_steps(&self, job: Job, promise: Promise) {
-        self.0.lock().devices.entry(promise.device).or_default().push((job, promise));
+    /// A request waits for the answer to a question, of a person's or of a hook's. Where there is no seat for it, or for
+    /// another one in its place, that one comes again; the question stays.
+    pub(crate) fn for_answer(&self, shared: &Shared, question: QuestionId, by_person: bool, job: Job) {
+        let told = pending(by_person);
+        let wait = |inner: &mut Inner, job| inner.questions.entry(question).or_default().push((job, told));
+        self.seated(shared, job, told, wait);
+    }
+
+    /// A request waits for steps of its device's operation, or comes again as in [`Waiting::for_answer`].
+    pub(crate) fn for_steps(&self, shared: &Shared, job: Job, promise: Promise) {
+        let wait = |inner: &mut Inner, job| {
+            inner.devices.entry(promise.device).or_default().push((job, promise));
+        };
+        self.seated(shared, job, Refusal::OperationRunning, wait);
+    }
+
+    fn seated(&self, shared: &Shared, job: Job, told: Refusal, wait: impl FnOnce(&mut Inner, Job)) {
+        let mut inner = self.0.lock();
+        let (wire, tenant) = (job.wire(), job.tenant());
+        let sent_away = match inner.seats.take(wire, tenant) {
+            Seat::None => Some((job, told)),
+            seat => {
+                wait(&mut inner, job);
+                if let Seat::InPlaceOf(other) = seat { inner.newest_of(wire, other) } else { None }
+            }
+        };
+        drop(inner);
+        if let Some((job, told)) = sent_away {
+            shared.metrics.sent_away(job.wire());
+            job.refuse(shared, told);
+        }
     }
 
     /// Operations have moved: whose answer need not wait any more is answered.
@@ -57,8 +90,7 @@ impl Waiting {
             {
                 continue;
             }
-            let waiting = self.0.lock().devices.remove(&status.device).unwrap_or_default();
-            for (job, promise) in waiting {
+            for (job, promise) in self.0.lock().promised(status.device) {
                 match status.keeps_waiting {
                     true => job.refuse(shared, Refusal::OperationStopped),
                     false => job.answer(shared, promise, status),
@@ -76,7 +108,10 @@ impl Waiting {
     }
 
     fn answered(&self, question: QuestionId) -> Vec<Job> {
-        self.0.lock().questions.remove(&question).unwrap_or_default()
+        let mut inner = self.0.lock();
+        let asked = inner.questions.remove(&question).unwrap_or_default();
+        asked.iter().for_each(|(job, _)| inner.seats.leave(job.wire(), job.tenant()));
+        asked.into_iter().map(|(job, _)| job).collect()
     }
 
     /// Takes out whose patience ends.
@@ -84,15 +119,56 @@ impl Waiting {
         let mut inner = self.0.lock();
         let (mut questions, mut devices) = (Vec::new(), Vec::new());
         for (id, jobs) in &mut inner.questions {
-            questions.extend(jobs.extract_if(.., |job| over(job)).map(|job| (*id, job)));
+            questions.extend(jobs.extract_if(.., |(job, _)| over(job)).map(|(job, _)| (*id, job)));
         }
         for jobs in inner.devices.values_mut() {
             devices.extend(jobs.extract_if(.., |(job, _)| over(job)));
         }
-        inner.questions.retain(|_, jobs| !jobs.is_empty());
-        inner.devices.retain(|_, jobs| !jobs.is_empty());
+        let gone = questions.iter().map(|(_, job)| job).chain(devices.iter().map(|(job, _)| job));
+        gone.for_each(|job| inner.seats.leave(job.wire(), job.tenant()));
+        inner.forget_empty();
         (questions, devices)
     }
+}
+
+impl Inner {
+    fn promised(&mut self, device: DeviceKey) -> Vec<Promised> {
+        let promised = self.devices.remove(&device).unwrap_or_default();
+        promised.iter().for_each(|(job, _)| self.seats.leave(job.wire(), job.tenant()));
+        promised
+    }
+
+    /// Takes out who came last of a tenant, and what that one is told. Looks at everybody who waits: only a server whose
+    /// seats are all taken does so.
+    fn newest_of(&mut self, wire: Wire, tenant: TenantId) -> Option<Asked> {
+        let of_it = |job: &Job| job.wire() == wire && job.tenant() == tenant;
+        let asked = self.questions.values().flatten().map(|(job, _)| job);
+        let jobs = asked.chain(self.devices.values().flatten().map(|(job, _)| job));
+        let newest = jobs.filter(|job| of_it(job)).map(|job| job.asked_at).max()?;
+        let is_it = |job: &Job| of_it(job) && job.asked_at == newest;
+        let asked = self.questions.values_mut().find_map(|jobs| take_out(jobs, |(job, _)| is_it(job)));
+        let mut promised =
+            || self.devices.values_mut().find_map(|jobs| take_out(jobs, |(job, _)| is_it(job)));
+        let out = asked.or_else(|| promised().map(|(job, _)| (job, Refusal::OperationRunning)));
+        self.seats.leave(wire, tenant);
+        self.forget_empty();
+        out
+    }
+
+    fn forget_empty(&mut self) {
+        self.questions.retain(|_, jobs| !jobs.is_empty());
+        self.devices.retain(|_, jobs| !jobs.is_empty());
+    }
+}
+
+fn take_out<T>(all: &mut Vec<T>, is_it: impl Fn(&T) -> bool) -> Option<T> {
+    let at = all.iter().position(is_it)?;
+    Some(all.swap_remove(at))
+}
+
+/// Who has still to answer.
+fn pending(by_person: bool) -> Refusal {
+    if by_person { Refusal::ApprovalPending } else { Refusal::HookPending }
 }
 
 /// Looks after who waits, until `stop` is closed.
@@ -154,7 +230,7 @@ impl Keeper<'_> {
         for (id, job) in questions {
             let verdict = self.shared.store.verdicts(&[id]).ok().and_then(|mut it| it.pop().flatten());
             let person = verdict.is_some_and(|it| it.verdict == Verdict::AwaitsPerson);
-            job.refuse(self.shared, if person { Refusal::ApprovalPending } else { Refusal::HookPending });
+            job.refuse(self.shared, pending(person));
         }
         for (job, promise) in devices {
             let found = self.shared.store.operation_statuses(&[promise.device]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use domain::Secret;
+use domain::{Secret, Wire};
 use engine::{Engine, Ports, Rate, Registry};
 use store::{KeySource, Store};
 use tokio::net::TcpListener;
@@ -147,6 +147,17 @@ fn settings(config: &Config) -> thingsboard::Settings {
     }
 }
 
+/// Of each wire's connections half may belong to devices that wait for a hook, a person or a neighbour.
+fn waiting(config: &Config) -> [usize; Wire::ALL.len()] {
+    std::array::from_fn(|at| {
+        let connections = match Wire::ALL[at] {
+            Wire::ThingsboardHttp => config.http.connections,
+            Wire::ThingsboardMqtt => config.mqtt.connections,
+        };
+        (connections / 2).max(1) as usize
+    })
+}
+
 /// Opens keys, store, engine and registry; on a thread that may block, because disks do.
 async fn open(
     config: &Config,
@@ -161,6 +172,7 @@ async fn open(
         unproven,
         patience: config::seconds(config.provisioning.patience_s),
         queue: config.provisioning.queue as usize,
+        waiting: waiting(config),
         lease: config::seconds(config.operations.lease_s),
         ..engine::Settings::default()
     };

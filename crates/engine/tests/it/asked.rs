@@ -71,6 +71,10 @@ fn open(folder: &tempfile::TempDir, server: &str) -> Store {
 
 impl House {
     fn new() -> House {
+        House::with_seats(Settings::default().waiting)
+    }
+
+    fn with_seats(waiting: [usize; Wire::ALL.len()]) -> House {
         let folder = tempfile::tempdir().unwrap();
         let (store, hook) = (open(&folder, "test"), Arc::new(Silent::default()));
         let ports = Ports {
@@ -78,7 +82,7 @@ impl House {
             ..Ports::system(Arc::new(Nobody))
         };
         let long = Duration::from_secs(1 << 30);
-        let settings = Settings { lease: long, patience: long, ..Settings::default() };
+        let settings = Settings { lease: long, patience: long, waiting, ..Settings::default() };
         let engine = Engine::start(store.clone(), settings, &ports).unwrap();
         let registry = Registry::new(store, ports, engine.told());
         House { engine, registry, hook, runtime: Runtime::new().unwrap(), folder }
@@ -135,4 +139,31 @@ fn what_a_server_asks_when_it_ends_can_be_asked_by_others_at_once() {
     let other = open(&folder, "other");
     let claim = store::Claim { capacity: &Capacity::for_each(1), lease_ms: 600_000 };
     assert_eq!(other.advance_questions(&[], claim, now()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_tenant_whose_hook_is_slow_leaves_others_their_seats_and_its_questions_stay() {
+    let house = House::with_seats([4, 1]);
+    house.add_profile("acme");
+    house.add_profile("umbrella");
+    let acme: Vec<_> = (0..6).map(|at| house.ask("acme", &format!("pump-{at}"))).collect();
+    let told = |waits: &[JoinHandle<Outcome>]| waits.iter().filter(|it| it.is_finished()).count();
+    let until_told = |most: usize| {
+        eventually("word to come again", PATIENCE, || (told(&acme) >= most).then_some(())).unwrap();
+    };
+    until_told(2);
+    // Who asks while others wait for the same has no seat either.
+    let again = house.ask("acme", "pump-0");
+    eventually("word to come again", PATIENCE, || again.is_finished().then_some(())).unwrap();
+    let umbrella = house.ask("umbrella", "pump-0");
+    until_told(3);
+    house.until_asked(7);
+    assert_eq!((told(&acme), umbrella.is_finished()), (3, false));
+    for waits in acme.into_iter().filter(JoinHandle::is_finished).chain([again]) {
+        let told = house.runtime.block_on(waits).unwrap();
+        assert!(matches!(told, Outcome::Refused(Refusal::HookPending)), "{told:?}");
+    }
+    house.engine.stop();
+    let told = house.runtime.block_on(umbrella).unwrap();
+    assert!(matches!(told, Outcome::Refused(Refusal::ShuttingDown)), "{told:?}");
 }
