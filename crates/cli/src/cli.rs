@@ -1,15 +1,20 @@
 //! The command line as a whole.
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::client::Client;
 use crate::commands::{
-    attempts, audit, backup, device, explain, leaving, operation, operator, profile, secrets, simulate,
-    tenant,
+    attempts, audit, backup, context, device, explain, leaving, operation, operator, profile, secrets, shell,
+    simulate, tenant,
 };
 use crate::connection::ServerFlags;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::render::{Format, Output};
+use crate::watch;
 
 /// Operate a Muster server: tenants, profiles, devices, and what became of them
 #[derive(Debug, Parser)]
@@ -20,6 +25,10 @@ pub(crate) struct Cli {
     /// How answers are written
     #[arg(short, long, global = true, value_enum, default_value_t)]
     output: Format,
+    /// Ask again every so many seconds until interrupted; for commands that only read
+    #[arg(long, global = true, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          require_equals = true, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    watch: Option<u64>,
     #[command(subcommand)]
     command: Command,
 }
@@ -66,6 +75,48 @@ enum Command {
     Backup(backup::Command),
     /// Act as a fleet of devices: provision them, measure, report
     Simulate(Box<simulate::Args>),
+    /// Servers by name, so that none has to be named again
+    #[command(subcommand)]
+    Context(context::Command),
+    /// Print what a shell has to read so that it completes these commands
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write a manual page for each command
+    Man {
+        /// The folder they go to
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+}
+
+impl Command {
+    /// Whether nothing is changed by it, so that it may be asked again and again.
+    fn only_reads(&self) -> bool {
+        match self {
+            Command::Tenant(command) => matches!(command, tenant::Command::List),
+            Command::Profile(command) => {
+                matches!(command, profile::Command::List { .. } | profile::Command::Show { .. })
+            }
+            Command::Device(command) => matches!(
+                command,
+                device::Command::List { .. }
+                    | device::Command::Show { .. }
+                    | device::Command::Timeline { .. }
+                    | device::Command::Telemetry { .. }
+            ),
+            Command::Operation(command) => {
+                matches!(command, operation::Command::List { .. } | operation::Command::Show { .. })
+            }
+            Command::Approval(command) => matches!(command, operation::ApprovalCommand::List { .. }),
+            Command::Connector(command) => matches!(command, operation::ConnectorCommand::List),
+            Command::Backup(command) => matches!(command, backup::Command::List),
+            Command::Secrets(command) => matches!(command, secrets::Command::List),
+            Command::Attempts(_) | Command::Explain(_) => true,
+            _ => false,
+        }
+    }
 }
 
 impl Cli {
@@ -78,7 +129,12 @@ impl Cli {
             .enable_all()
             .build()
             .map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
-        runtime.block_on(self.dispatch())
+        let Some(seconds) = self.watch else { return runtime.block_on(self.dispatch()) };
+        if !self.command.only_reads() {
+            return Err(Failure::usage("--watch is for commands that only read"));
+        }
+        // The same words mean the same each time.
+        runtime.block_on(watch::repeat(Duration::from_secs(seconds), || Cli::parse().dispatch()))
     }
 
     async fn dispatch(self) -> Result<(), Failure> {
@@ -100,6 +156,9 @@ impl Cli {
             Command::Backup(command) => command.run(&client()?, out).await,
             Command::Secrets(command) => command.run(&client()?, out).await,
             Command::Simulate(args) => args.run(out).await,
+            Command::Context(command) => command.run(&self.server, out),
+            Command::Completions { shell } => shell::completions(shell, Cli::command()),
+            Command::Man { folder } => shell::manual(&folder, Cli::command()),
         }
     }
 }
@@ -172,6 +231,17 @@ mod tests {
             "muster explain pump-17 --profile p --source 10.0.0.1",
             "muster audit verify --head head.json",
             "muster audit head",
+            "muster device list -o wide --watch",
+            "muster device list --watch=5 --context far",
+            "muster approval list -o csv",
+            "muster profile list -o name",
+            "muster context add here --data d",
+            "muster context add far --server https://x --token-file t",
+            "muster context list",
+            "muster context use far",
+            "muster context remove far",
+            "muster completions bash",
+            "muster man pages",
             "muster backup create --name before-upgrade",
             "muster backup list",
             "muster secrets list",
@@ -196,6 +266,9 @@ mod tests {
     fn what_makes_no_sense_together_is_refused() {
         let lines = [
             "muster tenant list --data d --server http://x",
+            "muster tenant list --data d --context here",
+            "muster device list --watch=0",
+            "muster completions cmd",
             "muster profile create p",
             "muster profile create p --strategy create-new --provision-secret s --provision-secret-file f",
             "muster profile create p --strategy create-new --redelivery-window 10",

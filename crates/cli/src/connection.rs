@@ -6,6 +6,7 @@ use std::{env, fs, io};
 use serde::Deserialize;
 use wire::Secret;
 
+use crate::contexts::{Context, Contexts};
 use crate::failure::{Failure, Kind};
 use crate::values;
 
@@ -22,6 +23,9 @@ pub(crate) struct ServerFlags {
     /// File that holds the operator token, - for standard input [env: MUSTER_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
     pub(crate) token_file: Option<PathBuf>,
+    /// A server by the name that `muster context add` gave it [env: MUSTER_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["data", "server"], help_heading = "Server")]
+    pub(crate) context: Option<String>,
 }
 
 /// A server and the token to speak to it with.
@@ -42,15 +46,24 @@ struct Running {
 }
 
 impl ServerFlags {
-    /// Finds server and token. A flag counts more than the environment, a server more than a folder.
+    /// Finds server and token. A flag counts more than the environment, a server more than a folder, and either more
+    /// than the context in use.
     ///
     /// # Errors
     /// When no server is named, or the folder or file named cannot be used.
     pub(crate) fn resolve(&self) -> Result<Connection, Failure> {
-        self.with_environment(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
+        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        self.with_environment(variable, Contexts::read)
     }
 
-    fn with_environment(&self, variable: impl Fn(&str) -> Option<PathBuf>) -> Result<Connection, Failure> {
+    fn with_environment(
+        &self,
+        variable: impl Fn(&str) -> Option<PathBuf>,
+        contexts: impl FnOnce() -> Result<Contexts, Failure>,
+    ) -> Result<Connection, Failure> {
+        if let Some(name) = &self.context {
+            return of_context(contexts()?.named(name)?, self.token_file.as_deref());
+        }
         let token_file = self.token_file.clone().or_else(|| variable("MUSTER_TOKEN_FILE"));
         if let Some(folder) = &self.data {
             // The folder has its own token; only a flag beside it means another one.
@@ -63,11 +76,30 @@ impl ServerFlags {
         if let Some(server) = server {
             return remote(&server, token_file.as_deref());
         }
-        match variable("MUSTER_DATA") {
-            Some(folder) => local(&folder, token_file.as_deref()),
-            None => Err(Failure::usage("no server is named")
-                .hint("use --data DIR for a server on this machine, or --server URL with --token-file FILE")),
+        if let Some(folder) = variable("MUSTER_DATA") {
+            return local(&folder, token_file.as_deref());
         }
+        let contexts = contexts()?;
+        let named = variable("MUSTER_CONTEXT").map(|name| name.to_string_lossy().into_owned());
+        let context = match named {
+            Some(name) => Some(contexts.named(&name)?),
+            None => contexts.current()?,
+        };
+        let context = context.ok_or_else(|| {
+            Failure::usage("no server is named").hint(
+                "use --data DIR for a server on this machine, --server URL with --token-file FILE, or give one a \
+                 name: muster context add NAME",
+            )
+        })?;
+        of_context(context, token_file.as_deref())
+    }
+}
+
+/// The server of a context; a token that is named beside it counts more than its own.
+fn of_context(context: &Context, token_file: Option<&Path>) -> Result<Connection, Failure> {
+    match context {
+        Context::Data(folder) => local(folder, token_file),
+        Context::Server { url, token_file: own } => remote(url, token_file.or(Some(own))),
     }
 }
 
@@ -142,11 +174,35 @@ mod tests {
         None
     }
 
+    fn none() -> Result<Contexts, Failure> {
+        Ok(Contexts::default())
+    }
+
+    #[test]
+    fn a_context_counts_less_than_the_environment_unless_it_is_named() {
+        let folder = folder_of_a_server();
+        let far =
+            Context::Server { url: "https://far.example".into(), token_file: folder.path().join("token") };
+        let contexts = || {
+            let contexts = [("far".to_owned(), far.clone())].into();
+            Ok(Contexts { current: Some("far".to_owned()), contexts })
+        };
+        let environment = |name: &str| (name == "MUSTER_DATA").then(|| folder.path().to_owned());
+        let url = |flags: ServerFlags, variable: &dyn Fn(&str) -> Option<PathBuf>| {
+            flags.with_environment(variable, contexts).map(|connection| connection.url)
+        };
+        let named = |name: &str| ServerFlags { context: Some(name.to_owned()), ..ServerFlags::default() };
+        assert_eq!(url(ServerFlags::default(), &nothing).unwrap(), "https://far.example");
+        assert_eq!(url(ServerFlags::default(), &environment).unwrap(), "http://127.0.0.1:8080");
+        assert_eq!(url(named("far"), &environment).unwrap(), "https://far.example");
+        assert_eq!(url(named("near"), &environment).unwrap_err().kind(), Kind::Usage);
+    }
+
     #[test]
     fn a_folder_gives_address_and_admin_secret() {
         let folder = folder_of_a_server();
         let flags = ServerFlags { data: Some(folder.path().into()), ..ServerFlags::default() };
-        let connection = flags.with_environment(nothing).unwrap();
+        let connection = flags.with_environment(nothing, none).unwrap();
         assert_eq!(connection.url, "http://127.0.0.1:8080");
         assert_eq!(connection.token.expose(), "mst_admin");
     }
@@ -161,13 +217,13 @@ mod tests {
             _ => None,
         };
         let flags = ServerFlags { data: Some(folder.path().into()), ..ServerFlags::default() };
-        let connection = flags.with_environment(environment).unwrap();
+        let connection = flags.with_environment(environment, none).unwrap();
         assert_eq!(
             (connection.url.as_str(), connection.token.expose()),
             ("http://127.0.0.1:8080", "mst_admin")
         );
 
-        let connection = ServerFlags::default().with_environment(environment).unwrap();
+        let connection = ServerFlags::default().with_environment(environment, none).unwrap();
         assert_eq!(
             (connection.url.as_str(), connection.token.expose()),
             ("https://far.example", "mst_other")
@@ -180,9 +236,9 @@ mod tests {
         let flags = ServerFlags {
             server: Some("127.0.0.1:8080".to_owned()),
             token_file: Some(folder.path().join("token")),
-            data: None,
+            ..ServerFlags::default()
         };
-        assert_eq!(flags.with_environment(nothing).unwrap().url, "http://127.0.0.1:8080");
+        assert_eq!(flags.with_environment(nothing, none).unwrap().url, "http://127.0.0.1:8080");
     }
 
     #[test]
@@ -190,11 +246,11 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let kind = |data: &OsStr| {
             let flags = ServerFlags { data: Some(data.into()), ..ServerFlags::default() };
-            flags.with_environment(nothing).unwrap_err().kind()
+            flags.with_environment(nothing, none).unwrap_err().kind()
         };
         assert_eq!(kind(empty.path().as_os_str()), Kind::Unreachable);
         assert_eq!(kind(empty.path().join("absent").as_os_str()), Kind::Usage);
-        let failure = ServerFlags::default().with_environment(nothing).unwrap_err();
+        let failure = ServerFlags::default().with_environment(nothing, none).unwrap_err();
         assert_eq!(failure.kind(), Kind::Usage);
     }
 
@@ -203,7 +259,7 @@ mod tests {
         let folder = folder_of_a_server();
         fs::write(folder.path().join("keys/admin-secret"), "two words\n").unwrap();
         let flags = ServerFlags { data: Some(folder.path().into()), ..ServerFlags::default() };
-        let failure = flags.with_environment(nothing).unwrap_err();
+        let failure = flags.with_environment(nothing, none).unwrap_err();
         assert_eq!(failure.kind(), Kind::Usage);
     }
 }

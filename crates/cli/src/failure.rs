@@ -134,4 +134,14 @@ mod tests {
             assert!(EXIT_CODES.contains(&format!("\n  {}  ", kind.exit_code())), "{kind:?}");
         }
     }
+
+    #[test]
+    fn the_manual_says_of_exit_codes_what_the_help_says() {
+        let manual = include_str!("../../../docs/reference/muster.md");
+        let help = EXIT_CODES.replace("\n     ", " ");
+        for line in help.lines().skip(1) {
+            let (code, meaning) = line.trim().split_once("  ").unwrap();
+            assert!(manual.contains(&format!("| {code} | {meaning} |")), "{line}");
+        }
+    }
 }

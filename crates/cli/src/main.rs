@@ -5,11 +5,13 @@ mod client;
 mod commands;
 mod confirm;
 mod connection;
+mod contexts;
 mod failure;
 mod render;
 mod signature;
 mod text;
 mod values;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! How answers are shown: as a table for people, as JSON or YAML for programs.
+//! How answers are shown: as a table for people, as JSON, YAML or CSV for programs, as bare names
+//! for a shell's loops.
 //!
 //! Listings are written page by page as they arrive, so a registry of a million devices does not have to
 //! fit into our memory.
@@ -17,18 +18,49 @@ pub(crate) enum Format {
     /// Columns for people. Characters that a terminal would act on are spelled out.
     #[default]
     Table,
+    /// The same with more columns.
+    Wide,
     /// One JSON document.
     Json,
     /// One YAML document.
     Yaml,
+    /// Comma-separated values with a heading, all columns (RFC 4180).
+    Csv,
+    /// Names alone, one on each line.
+    Name,
+}
+
+impl Format {
+    /// Whether a whole answer is one document.
+    pub(crate) fn is_document(self) -> bool {
+        matches!(self, Format::Json | Format::Yaml)
+    }
+
+    /// Whether people read it, so that sentences may stand beside what was asked for.
+    fn is_for_people(self) -> bool {
+        matches!(self, Format::Table | Format::Wide)
+    }
 }
 
 /// A thing that is shown as one row of a listing.
 pub(crate) trait Row: Serialize {
     /// The headings.
     const COLUMNS: &'static [&'static str];
+    /// The headings of what is shown only where there is room for it.
+    const MORE: &'static [&'static str] = &[];
+
     /// One cell for each heading.
     fn cells(&self) -> Vec<String>;
+
+    /// One cell for each further heading.
+    fn more(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What it is called in other commands.
+    fn name(&self) -> String {
+        self.cells().swap_remove(0)
+    }
 }
 
 /// A thing that is shown alone, one line for each of its fields.
@@ -60,24 +92,32 @@ impl Output {
     /// Shows one thing.
     pub(crate) fn sheet<T: Sheet>(&mut self, thing: &T) -> Result<(), Failure> {
         match self.format {
-            Format::Table => self.aligned(&thing.lines()),
+            Format::Table | Format::Wide => self.aligned(&thing.lines()),
             Format::Json | Format::Yaml => self.document(thing),
+            Format::Csv => {
+                let lines = thing.lines().into_iter().map(|(field, value)| [field.to_owned(), value]);
+                self.separated([["field".to_owned(), "value".to_owned()]].into_iter().chain(lines))
+            }
+            Format::Name => {
+                let name = thing.lines().into_iter().next().map(|(_, value)| value).unwrap_or_default();
+                self.names([name])
+            }
         }
     }
 
-    /// Writes one JSON or YAML document, as the format says; a table has no documents, so JSON then.
+    /// Writes one JSON or YAML document, as the format says; JSON where that has no documents.
     pub(crate) fn document<T: Serialize + ?Sized>(&mut self, thing: &T) -> Result<(), Failure> {
         let document = match self.format {
             Format::Yaml => yaml(thing)?,
-            Format::Json | Format::Table => json(thing)? + "\n",
+            _ => json(thing)? + "\n",
         };
         self.out.write_all(document.as_bytes())?;
         Ok(self.out.flush()?)
     }
 
-    /// A sentence for people; programs that asked for JSON or YAML do not see it.
+    /// A sentence for people; programs do not see it.
     pub(crate) fn note(&mut self, sentence: &str) -> Result<(), Failure> {
-        if self.format == Format::Table {
+        if self.format.is_for_people() {
             writeln!(self.out, "{}", text::visible(sentence))?;
             self.out.flush()?;
         }
@@ -98,6 +138,26 @@ impl Output {
     }
 }
 
+impl Output {
+    /// Lines of comma-separated values.
+    fn separated<const N: usize>(
+        &mut self,
+        lines: impl IntoIterator<Item = [String; N]>,
+    ) -> Result<(), Failure> {
+        for cells in lines {
+            writeln!(self.out, "{}\r", csv_line(&cells))?;
+        }
+        Ok(self.out.flush()?)
+    }
+
+    fn names(&mut self, names: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+        for name in names {
+            writeln!(self.out, "{}", text::visible(&name))?;
+        }
+        Ok(self.out.flush()?)
+    }
+}
+
 /// A listing that is being written.
 pub(crate) struct Listing<'a> {
     output: &'a mut Output,
@@ -109,7 +169,9 @@ impl Listing<'_> {
     /// Writes the next rows.
     pub(crate) fn page<T: Row>(&mut self, rows: &[T]) -> Result<(), Failure> {
         match self.output.format {
-            Format::Table => self.table(rows)?,
+            Format::Table | Format::Wide => self.table(rows)?,
+            Format::Csv => self.csv(rows)?,
+            Format::Name => self.output.names(rows.iter().map(Row::name))?,
             Format::Json => rows.iter().try_for_each(|row| self.json(row))?,
             Format::Yaml => rows.iter().try_for_each(|row| self.yaml(row))?,
         }
@@ -128,10 +190,9 @@ impl Listing<'_> {
     pub(crate) fn close(self) -> Result<(), Failure> {
         let out = &mut self.output.out;
         match (self.output.format, self.rows) {
-            (Format::Table, _) => {}
             (Format::Json | Format::Yaml, 0) => writeln!(out, "[]")?,
             (Format::Json, _) => writeln!(out, "\n]")?,
-            (Format::Yaml, _) => {}
+            _ => {}
         }
         Ok(out.flush()?)
     }
@@ -156,16 +217,29 @@ impl Listing<'_> {
         Ok(self.output.out.write_all(item.as_bytes())?)
     }
 
+    fn csv<T: Row>(&mut self, rows: &[T]) -> Result<(), Failure> {
+        if self.rows == 0 && !rows.is_empty() {
+            let headings: Vec<String> = headings::<T>(true).map(str::to_owned).collect();
+            writeln!(self.output.out, "{}\r", csv_line(&headings))?;
+        }
+        self.rows += rows.len() as u64;
+        for row in rows {
+            writeln!(self.output.out, "{}\r", csv_line(&cells(row, true).collect::<Vec<_>>()))?;
+        }
+        Ok(())
+    }
+
     fn table<T: Row>(&mut self, rows: &[T]) -> Result<(), Failure> {
         if rows.is_empty() {
             return Ok(());
         }
+        let wide = self.output.format == Format::Wide;
         let mut table = bare_table();
         if self.rows == 0 {
-            table.set_header(T::COLUMNS.iter().map(|heading| heading.to_uppercase()));
+            table.set_header(headings::<T>(wide).map(str::to_uppercase));
         }
         for row in rows {
-            table.add_row(row.cells().iter().map(|cell| text::visible(cell).into_owned()));
+            table.add_row(cells(row, wide).map(|cell| text::visible(&cell).into_owned()));
         }
         self.keep_widths(&mut table);
         self.rows += rows.len() as u64;
@@ -187,6 +261,26 @@ impl Listing<'_> {
             *width = (*width).max(content + 2);
         }
     }
+}
+
+fn headings<T: Row>(all: bool) -> impl Iterator<Item = &'static str> {
+    let more = if all { T::MORE } else { &[] };
+    T::COLUMNS.iter().chain(more).copied()
+}
+
+fn cells<T: Row>(row: &T, all: bool) -> impl Iterator<Item = String> {
+    let more = if all { row.more() } else { Vec::new() };
+    row.cells().into_iter().chain(more)
+}
+
+/// A line without its end (RFC 4180, section 2). What a terminal would act on is spelled out.
+fn csv_line(cells: &[String]) -> String {
+    let quoted = |cell: &String| {
+        let cell = text::visible(cell);
+        let plain = !cell.contains(['"', ',']);
+        if plain { cell.into_owned() } else { format!("\"{}\"", cell.replace('"', "\"\"")) }
+    };
+    cells.iter().map(quoted).collect::<Vec<_>>().join(",")
 }
 
 fn bare_table() -> Table {
@@ -265,8 +359,12 @@ mod tests {
 
     impl Row for Thing {
         const COLUMNS: &'static [&'static str] = &["name", "size"];
+        const MORE: &'static [&'static str] = &["half"];
         fn cells(&self) -> Vec<String> {
             vec![self.name.to_owned(), self.size.to_string()]
+        }
+        fn more(&self) -> Vec<String> {
+            vec![(f64::from(self.size) / 2.0).to_string()]
         }
     }
 
@@ -304,6 +402,17 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_table_and_csv_have_all_columns_and_names_stand_alone() {
+        assert_eq!(shown(Format::Wide, &[FIRST]), " NAME     SIZE  HALF\n pump-17  3     1.5\n");
+        let odd: &[Thing] = &[Thing { name: "a,\"b\"", size: 2 }];
+        assert_eq!(
+            shown(Format::Csv, &[FIRST, odd]),
+            "name,size,half\r\npump-17,3,1.5\r\n\"a,\"\"b\"\"\",2,1\r\n"
+        );
+        assert_eq!(shown(Format::Name, &[FIRST, SECOND]), "pump-17\nx\n");
+    }
+
+    #[test]
     fn pages_of_json_and_yaml_make_one_document() {
         let json = shown(Format::Json, &[FIRST, SECOND]);
         let back: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -319,13 +428,15 @@ mod tests {
         assert_eq!(shown(Format::Table, &[&[]]), "Nothing here.\n");
         assert_eq!(shown(Format::Json, &[&[]]), "[]\n");
         assert_eq!(shown(Format::Yaml, &[]), "[]\n");
+        assert_eq!(shown(Format::Csv, &[&[]]), "");
+        assert_eq!(shown(Format::Name, &[]), "");
     }
 
     #[test]
     fn no_format_lets_a_name_act_on_the_terminal() {
         let evil: &[Thing] = &[Thing { name: "a\u{1b}[2J\u{9b}1m\u{202e}b", size: 1 }];
-        for format in [Format::Table, Format::Json, Format::Yaml] {
-            let text = shown(format, &[evil, FIRST]);
+        for format in [Format::Table, Format::Wide, Format::Json, Format::Yaml, Format::Csv, Format::Name] {
+            let text = shown(format, &[evil, FIRST]).replace("\r\n", "\n");
             assert!(!text.contains(|c| c != '\n' && text::is_hazard(c)), "{format:?}: {text:?}");
         }
         let yaml = shown(Format::Yaml, &[evil, FIRST]);

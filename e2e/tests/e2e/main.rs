@@ -5,6 +5,7 @@ mod crash;
 mod fair;
 mod faults;
 mod keys;
+mod manners;
 mod manual;
 mod neighbours;
 mod operators;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use e2e::device::{Group, Http};
 use e2e::muster::{ended, search_path};
-use e2e::musterd::{SEED_KEY, SEED_SECRET, Setup};
+use e2e::musterd::{Musterd, SEED_KEY, SEED_SECRET, Setup};
 use testkit::netns::NetworkNamespace;
 
 #[test]
@@ -16,46 +16,55 @@ fn every_example_of_the_page_on_thingsboard_runs() -> Result<()> {
     let examples = examples(&page);
     ensure!(examples.len() == 3, "the page has {} examples", examples.len());
     let server = Setup::quickstart()?.within(&Arc::new(NetworkNamespace::new()?)).start()?;
-    let home = server.setup().home();
-    symlink(server.setup().folder(), home.join("muster-data"))?;
-    let mut printed = String::new();
-    for example in examples {
-        let mut shell = server.setup().neighbour("sh");
-        shell.current_dir(home).env("PATH", search_path()?).args(["-e", "-c", example]);
-        let ended = ended(&mut shell)?;
-        ensure!(ended.code == 0, "{example}\nended with {}: {}", ended.code, ended.err);
-        printed += &ended.out;
-    }
-    for shown in ["SUCCESS", "SN-001", "SN-002", "25", "26"] {
-        ensure!(printed.contains(shown), "{shown} is not among what the examples print:\n{printed}");
-    }
-    Ok(())
+    let printed = run(&server, &examples)?;
+    contains(&printed, &["SUCCESS", "SN-001", "SN-002", "25", "26"])
 }
 
 #[test]
 fn every_example_of_the_guide_on_leaving_runs() -> Result<()> {
     let page = fs::read_to_string(e2e::own("../docs/guides/leaving.md"))?;
     let server = Setup::quickstart()?.start()?;
-    let home = server.setup().home();
-    symlink(server.setup().folder(), home.join("muster-data"))?;
     for name in ["SN-001", "SN-002"] {
         let answer =
             Http::open(server.address().http())?.provision(&Group::new(SEED_KEY, SEED_SECRET).ask(name))?;
         ensure!(answer.is_granted(), "{answer:?}");
     }
-    let mut printed = String::new();
-    for example in examples(&page) {
-        let mut shell = server.setup().neighbour("sh");
-        shell.current_dir(home).env("PATH", search_path()?).args(["-e", "-c", example]);
-        let ended = ended(&mut shell)?;
-        ensure!(ended.code == 0, "{example}\nended with {}: {}", ended.code, ended.err);
-        printed += &ended.out;
-    }
-    for shown in [
+    let left = [
         "would leave  2 devices: SN-001, SN-002",
         "2 devices are leaving",
         "what the server with this key signed",
-    ] {
+    ];
+    contains(&run(&server, &examples(&page))?, &left)
+}
+
+#[test]
+fn every_example_of_the_page_on_the_command_line_runs() -> Result<()> {
+    let page = fs::read_to_string(e2e::own("../docs/reference/muster.md"))?;
+    let server = Setup::quickstart()?.start()?;
+    let printed = run(&server, &examples(&page))?;
+    contains(
+        &printed,
+        &["The server is called here", "demo-device-1", "\"provisioned\"", "muster-device-list.1"],
+    )
+}
+
+/// Runs each in a shell of its own, in one folder; what they print.
+fn run(server: &Musterd, examples: &[&str]) -> Result<String> {
+    let home = server.setup().home();
+    symlink(server.setup().folder(), home.join("muster-data"))?;
+    let mut printed = String::new();
+    for example in examples {
+        let mut shell = server.setup().neighbour("sh");
+        shell.current_dir(home).env("PATH", search_path()?).env("XDG_CONFIG_HOME", home);
+        let ended = ended(shell.args(["-e", "-c", example]))?;
+        ensure!(ended.code == 0, "{example}\nended with {}: {}", ended.code, ended.err);
+        printed += &ended.out;
+    }
+    Ok(printed)
+}
+
+fn contains(printed: &str, wanted: &[&str]) -> Result<()> {
+    for shown in wanted {
         ensure!(printed.contains(shown), "{shown} is not among what the examples print:\n{printed}");
     }
     Ok(())

@@ -48,4 +48,9 @@ impl Row for Attempt {
             self.count.to_string(),
         ]
     }
+
+    /// The device that asked.
+    fn name(&self) -> String {
+        render::or_dash(self.name.as_deref())
+    }
 }

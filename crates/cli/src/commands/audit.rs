@@ -9,7 +9,7 @@ use wire::admin::{AuditFault, AuditHead, AuditVerify, AuditVerifyRequest, AuditW
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::render::{Format, Output, Row};
+use crate::render::{Output, Row};
 
 /// What can be done with the journal.
 #[derive(Debug, Subcommand)]
@@ -35,7 +35,7 @@ impl Command {
 
 async fn head_now(client: &Client, out: &mut Output) -> Result<(), Failure> {
     let head: AuditHead = client.get(&["audit", "head"], &[]).await?;
-    if out.format() != Format::Table {
+    if out.format().is_document() {
         return out.document(&head);
     }
     out.note(&format!("The journal as of {}", head.at))?;
@@ -64,7 +64,7 @@ fn exported_head(file: &Path) -> Result<AuditHead, Failure> {
 }
 
 fn show_verification(found: &AuditVerify, with_head: bool, out: &mut Output) -> Result<(), Failure> {
-    if out.format() != Format::Table {
+    if out.format().is_document() {
         return out.document(found);
     }
     show_writers(&found.writers, out)?;

@@ -198,6 +198,13 @@ impl Row for Device {
             self.label.clone().unwrap_or_default(),
         ]
     }
+
+    const MORE: &'static [&'static str] = &["id", "gateway"];
+
+    fn more(&self) -> Vec<String> {
+        let gateway = if self.gateway { "yes" } else { "no" };
+        vec![self.id.clone(), gateway.to_owned()]
+    }
 }
 
 impl Sheet for Device {

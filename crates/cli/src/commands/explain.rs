@@ -7,7 +7,7 @@ use wire::admin::{CheckAnswer, Explain, ExplainedCheck, Page, Verdict};
 use super::Scope;
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::render::{Format, Output, Row};
+use crate::render::{Output, Row};
 
 /// Flags of `explain`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ impl Args {
             ("source", source.as_deref()),
         ];
         let answer: Page<Explain> = client.get(&["explain"], &query).await?;
-        if out.format() != Format::Table {
+        if out.format().is_document() {
             return out.document(&answer.items);
         }
         answer.items.iter().try_for_each(|explanation| show(explanation, out))

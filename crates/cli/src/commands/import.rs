@@ -14,7 +14,7 @@ use wire::admin::{ImportEvent, ImportResult, ImportRow, ImportSummary};
 use super::Scope;
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
-use crate::render::{self, Format, Listing, Output, Row};
+use crate::render::{self, Listing, Output, Row};
 use crate::text;
 
 /// How much of the file is read at once, in bytes.
@@ -82,7 +82,7 @@ async fn show(
     out: &mut Output,
     bar: &ProgressBar,
 ) -> Result<ImportSummary, Failure> {
-    let everything = out.format() != Format::Table;
+    let everything = out.format().is_document();
     let mut events = Events::new(response);
     let mut shown =
         Shown { listing: out.listing(), rows: Vec::new(), everything, counts: ImportSummary::default() };

@@ -3,6 +3,7 @@
 pub(crate) mod attempts;
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod context;
 pub(crate) mod device;
 pub(crate) mod explain;
 pub(crate) mod import;
@@ -13,6 +14,7 @@ pub(crate) mod operator;
 pub(crate) mod profile;
 mod rotation;
 pub(crate) mod secrets;
+pub(crate) mod shell;
 pub(crate) mod simulate;
 pub(crate) mod tenant;
 

@@ -15,7 +15,7 @@ use wire::admin::{
 use crate::client::Client;
 use crate::confirm::Confirmation;
 use crate::failure::{Failure, Kind};
-use crate::render::{self, Format, Output, Row};
+use crate::render::{self, Output, Row};
 use crate::values;
 
 /// How often a walk that is waited for is looked at.
@@ -154,7 +154,7 @@ async fn walk(walk: &str, how: WalkArgs, client: &Client, out: &mut Output) -> R
 async fn verify(client: &Client, out: &mut Output) -> Result<(), Failure> {
     let found: SecretsVerify =
         client.send_json(Method::POST, &["secrets", "verify"], &[], &serde_json::json!({})).await?;
-    if out.format() != Format::Table {
+    if out.format().is_document() {
         out.document(&found)?;
     } else {
         out.note(&format!("{} sealed values, {} of them do not open.", found.values, found.unreadable))?;
@@ -177,7 +177,7 @@ async fn reset(
 ) -> Result<(), Failure> {
     let request = SecretsResetRequest { dry_run, passphrase: passphrase.read(true)? };
     let reset: SecretsReset = client.send_json(Method::POST, &["secrets", "reset"], &[], &request).await?;
-    if out.format() != Format::Table {
+    if out.format().is_document() {
         return out.document(&reset);
     }
     let (would, were) = if dry_run { ("would be", "would be") } else { ("are", "were") };
@@ -193,7 +193,7 @@ async fn reset(
 }
 
 fn show(secrets: &Secrets, out: &mut Output) -> Result<(), Failure> {
-    if out.format() != Format::Table {
+    if out.format().is_document() {
         return out.document(secrets);
     }
     if let Some(why) = &secrets.locked {

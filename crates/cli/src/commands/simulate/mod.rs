@@ -17,7 +17,7 @@ use wire::mqtt;
 
 use crate::commands::profile::GivenSecret;
 use crate::failure::{Failure, Kind};
-use crate::render::{Format, Output};
+use crate::render::Output;
 use crate::values;
 use acknowledged::Acknowledged;
 use fleet::Fleet;
@@ -134,9 +134,10 @@ impl Args {
         if let Some(file) = &self.report {
             report.write(file)?;
         }
-        match out.format() {
-            Format::Table => report.show(out)?,
-            Format::Json | Format::Yaml => out.document(report)?,
+        if out.format().is_document() {
+            out.document(report)?;
+        } else {
+            report.show(out)?;
         }
         match report.missing() {
             0 => Ok(()),
