@@ -102,11 +102,17 @@ impl Inquiry<'_> {
         device.owed.answer && device.state == DeviceState::Provisioned && self.asks_the_same(device)
     }
 
-    /// Whether what an expected device brought of its own has been ignored, and so counts for nothing now.
+    /// Whether what an expected device brought of its own has been ignored, or it was told what an operator gave it,
+    /// and so counts for nothing now.
     fn was_ignored(&self, device: &DeviceRecord) -> bool {
         self.profile.strategy == Strategy::CheckPreProvisioned
-            && self.profile.pre_provisioned_credentials == PreProvisionedCredentials::Keep
-            && matches!(device.credential, Credential::Derived(_))
+            && match device.credential {
+                Credential::Derived(_) => {
+                    self.profile.pre_provisioned_credentials == PreProvisionedCredentials::Keep
+                }
+                Credential::Token(..) | Credential::Basic(..) => matches!(self.wish, Some(Wish::ServerMade)),
+                Credential::None => false,
+            }
     }
 
     fn is_provisioned(&self) -> bool {

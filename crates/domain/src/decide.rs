@@ -5,7 +5,7 @@ use crate::name::Name;
 use crate::plan::{self, Gate, PlannedStep};
 use crate::profile::PreProvisionedCredentials;
 use crate::{
-    Attested, Credential, DeviceKey, DeviceState, Entropy, Generation, Held, ProfileId, Promise, Question,
+    Attested, Clear, Credential, DeviceKey, DeviceState, Entropy, Generation, Held, ProfileId, Promise, Question,
     QuestionId, Refusal, Reprovision, SecretId, StandingQuestion, Strategy, TenantId, Timestamp, Verdict,
     Version, Wish,
 };
@@ -214,9 +214,7 @@ fn told_again(
 /// is ignored now.
 fn redelivered(attested: &Attested, device: &DeviceRecord) -> Result<Promise, Refusal> {
     let generation = device.credential.generation().ok_or(Refusal::Internal)?;
-    let server_made = matches!(device.credential, Credential::Derived(_));
-    let chosen = attested.wish().chosen().filter(|_| !server_made);
-    Ok(promise(device, generation, chosen))
+    Ok(promise(device, generation, attested.wish().chosen()))
 }
 
 /// The answer that lets it in: its question and the attributes it brought.
@@ -258,11 +256,12 @@ impl Write<'_> {
     fn change(&self, device: &DeviceRecord, entropy: &mut dyn Entropy) -> Result<Decision, Refusal> {
         let deed = if device.state == DeviceState::Expected { Deed::Claimed } else { Deed::Rotated };
         let wish = effective_wish(self.attested, deed);
-        let generation = Generation(entropy.next_u64());
+        let given = given_beforehand(device, deed, wish);
+        let generation = given.unwrap_or_else(|| Generation(entropy.next_u64()));
         let changed = DeviceRecord {
             state: device.state.provision(self.waits())?,
             state_since: self.inquiry.now,
-            credential: wish.credential(generation)?,
+            credential: if given.is_some() { device.credential } else { wish.credential(generation)? },
             owed: self.owed(),
             version: Version(device.version.0 + 1),
             ..device.clone()
@@ -313,8 +312,21 @@ impl Write<'_> {
     }
 }
 
+/// What was chosen in this request counts only where it is what the device holds.
 fn promise(device: &DeviceRecord, generation: Generation, chosen: Option<Held>) -> Promise {
-    Promise { device: device.key, tenant: device.tenant, generation, name: device.name.clone(), chosen }
+    let clear = match (&device.credential, chosen) {
+        (Credential::Derived(_), _) => Clear::Derived,
+        (_, Some(held)) => Clear::Chosen(held),
+        (_, None) => Clear::Sealed,
+    };
+    Promise { device: device.key, tenant: device.tenant, generation, name: device.name.clone(), clear }
+}
+
+/// The generation of the credentials that an operator gave an expected device: it is told those, unless it brings
+/// its own.
+fn given_beforehand(device: &DeviceRecord, deed: Deed, wish: &Wish) -> Option<Generation> {
+    let keeps = deed == Deed::Claimed && matches!(wish, Wish::ServerMade);
+    device.credential.generation().filter(|_| keeps)
 }
 
 /// A profile may say that expected devices do not bring credentials of their own.

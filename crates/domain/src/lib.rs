@@ -31,7 +31,7 @@ pub use credentials::{Credential, CredentialKeys, Wish};
 pub use decide::{Decision, DeviceRecord, Facts, Owed, Provision, decide};
 pub use ids::{DeviceKey, Generation, ProfileId, SecretId, TenantId, Version};
 pub use lifecycle::DeviceState;
-pub use outcome::{Grant, Held, Outcome, Promise};
+pub use outcome::{Clear, Grant, Held, Outcome, Promise};
 pub use plan::{OperationId, PlannedStep, Receipt, StepKey};
 pub use profile::{GroupSecret, Profile, Reprovision, Strategy};
 pub use question::{Question, QuestionId, StandingQuestion, Verdict};

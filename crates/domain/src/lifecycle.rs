@@ -5,7 +5,8 @@ use crate::Refusal;
 /// Where a device stands. `Resting` is a state in which it may stay when it is disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceState {
-    /// Announced by an operator; it has not come yet.
+    /// Announced by an operator; it has not asked yet. It may hold credentials that an operator gave it beforehand:
+    /// it connects with them, and is told them when it asks.
     Expected,
     /// It has credentials that it may not know yet: steps before the reply are still to be done.
     Provisioning,
@@ -131,9 +132,20 @@ impl DeviceState {
         matches!(self, DeviceState::Provisioning | DeviceState::Provisioned | DeviceState::Failed)
     }
 
-    /// Whether the device holds credentials that may be used now.
+    /// Whether credentials, where the device has any, may be used now.
     pub fn may_connect(self) -> bool {
-        self == DeviceState::Provisioned
+        matches!(self, DeviceState::Expected | DeviceState::Provisioned)
+    }
+
+    /// An operator lets it ask once more, with the credentials it has; `None` where it cannot in this state.
+    pub fn expect_again(self) -> Option<DeviceState> {
+        match self {
+            DeviceState::Provisioned | DeviceState::Expected => Some(DeviceState::Expected),
+            DeviceState::Disabled { was: Resting::Provisioned | Resting::Expected } => {
+                Some(DeviceState::Disabled { was: Resting::Expected })
+            }
+            _ => None,
+        }
     }
 
     /// From one resting state to another, whether or not it is shut out meanwhile.

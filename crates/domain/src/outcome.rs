@@ -43,15 +43,37 @@ pub struct Promise {
     pub generation: Generation,
     /// Its name.
     pub name: String,
-    /// What the device chose; `None` where the server derives a token when it delivers.
-    pub chosen: Option<Held>,
+    /// Where its credentials in clear come from.
+    pub clear: Clear,
+}
+
+/// Where credentials in clear come from when they are delivered.
+#[derive(Clone, Debug)]
+pub enum Clear {
+    /// The server derives a token.
+    Derived,
+    /// The device has just chosen them.
+    Chosen(Held),
+    /// They were chosen before, and rest sealed.
+    Sealed,
 }
 
 impl Promise {
-    /// Keeps the promise; `derive` makes the token of a device that chose nothing.
-    pub fn keep(self, derive: impl FnOnce(TenantId, DeviceKey, Generation) -> Secret) -> Grant {
-        let held =
-            self.chosen.unwrap_or_else(|| Held::Token(derive(self.tenant, self.device, self.generation)));
-        Grant { device: self.device, name: self.name, held }
+    /// Keeps the promise; `derive` makes the token of a device that chose nothing, `open` finds what rests sealed.
+    ///
+    /// # Errors
+    /// What `open` says.
+    pub fn keep<E>(
+        self,
+        derive: impl FnOnce(TenantId, DeviceKey, Generation) -> Secret,
+        open: impl FnOnce(TenantId, DeviceKey, Generation) -> Result<Held, E>,
+    ) -> Result<Grant, E> {
+        let (tenant, device, generation) = (self.tenant, self.device, self.generation);
+        let held = match self.clear {
+            Clear::Derived => Held::Token(derive(tenant, device, generation)),
+            Clear::Chosen(held) => held,
+            Clear::Sealed => open(tenant, device, generation)?,
+        };
+        Ok(Grant { device, name: self.name, held })
     }
 }

@@ -274,7 +274,14 @@ impl Job {
             Ok(keys) => keys,
             Err(error) => return self.refuse(shared, error.refusal()),
         };
-        let grant = promise.keep(|tenant, device, generation| keys.mint(tenant, device, generation));
+        let kept = promise.keep(
+            |tenant, device, generation| keys.mint(tenant, device, generation),
+            |tenant, device, generation| shared.store.sealed_credential(tenant, device, generation),
+        );
+        let grant = match kept {
+            Ok(grant) => grant,
+            Err(error) => return self.refuse(shared, error.refusal()),
+        };
         // The record stands whether or not the device still waits: it asks again, and policy decides.
         let _ = self.reply.send(Outcome::Granted(grant));
     }

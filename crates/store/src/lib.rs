@@ -52,8 +52,8 @@ pub use error::StoreError;
 pub use journal::{Head, NewEntry};
 pub use options::{AddressField, Backend, Options, Postgres};
 pub use record::{Entry, Lost, Recorded};
-pub use secrets::{Kek, KekNote, KeyError, KeyProvider, KeySource, LocalKek, Progress, Verified, Walk};
-pub use tables::devices::DeviceRow;
+pub use secrets::{Kek, KekNote, KeyError, KeyProvider, KeySource, LocalKek, Progress, ToSeal, Verified, Walk};
+pub use tables::devices::{DeviceOrder, DeviceRow, DeviceSearch};
 pub use tables::journal;
 pub use tables::operations::{
     Advance, Advanced, Capacity, Claim, ClaimedStep, Finished, NewOperation, OperationQuery, OperationRow,
@@ -128,6 +128,10 @@ impl Store {
     /// [`StoreError::Locked`] while the key-encryption key that opens them is not at hand.
     pub fn keys(&self) -> Result<&Keys, StoreError> {
         self.0.keys.get().ok_or(StoreError::Locked)
+    }
+
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.0.vault
     }
 
     /// Whether calls wait for another process: then no thread that others need may make them.

@@ -7,20 +7,15 @@ use std::collections::hash_map;
 
 use domain::plan::OperationKind;
 use domain::{
-    DeviceRecord, Held, OperationId, Origin, ProfileId, Provision, SecretId, TenantId, Timestamp, Version,
+    DeviceRecord, OperationId, Origin, ProfileId, Provision, SecretId, TenantId, Timestamp, Version,
 };
-use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::StoreError;
 use crate::driver::{Sql, params};
-use crate::secrets::{Place, Unsealed};
+use crate::secrets::{Place, Unsealed, clear};
 use crate::tables::journal::Pen;
 use crate::tables::operations::{self, NewOperation};
 use crate::tables::{attributes, devices, profiles, questions};
-
-/// 255 characters of client id and user name, 1024 of password, four bytes each, and as much again for JSON.
-const MOST_CLEAR_BYTES: usize = 16 << 10;
 
 /// A decision to be recorded, and where its request came from.
 #[derive(Clone, Copy, Debug)]
@@ -242,34 +237,9 @@ fn operation(provision: &Provision) -> NewOperation<'_> {
 pub(crate) fn to_seal(entries: &[Entry<'_>]) -> Result<Vec<Unsealed>, StoreError> {
     let chosen = |entry: &Entry<'_>| {
         let provision = entry.provision;
-        let clear = encode(provision.chosen.as_ref()?);
+        let clear = clear::encode(provision.chosen.as_ref()?);
         let place = Place::of_device(provision.device.tenant, provision.device.key, provision.generation);
         Some(clear.map(|clear| Unsealed { place, clear }))
     };
     entries.iter().filter_map(chosen).collect()
-}
-
-/// The shape in which chosen credentials rest, version 1.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-enum Resting<'a> {
-    Token { v: u32, token: &'a str },
-    MqttBasic { v: u32, client_id: &'a str, user_name: &'a str, password: &'a str },
-}
-
-fn encode(held: &Held) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    let resting = match held {
-        Held::Token(token) => Resting::Token { v: 1, token: token.expose() },
-        Held::Basic(basic) => Resting::MqttBasic {
-            v: 1,
-            client_id: &basic.client_id,
-            user_name: &basic.user_name,
-            password: basic.password.expose(),
-        },
-    };
-    // Larger than the longest credentials, so that the buffer never moves and leaves a copy behind.
-    let mut clear = Zeroizing::new(Vec::with_capacity(MOST_CLEAR_BYTES));
-    serde_json::to_writer(&mut *clear, &resting)
-        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    Ok(clear)
 }

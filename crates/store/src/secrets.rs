@@ -1,6 +1,7 @@
 //! Sealed secrets, in a database of their own. Only this module opens one
 //! (secrets-at-rest page; the shape of a sealed value is in [`envelope`]).
 
+pub(crate) mod clear;
 mod envelope;
 mod kek;
 mod keks;
@@ -10,6 +11,7 @@ mod token;
 mod vault;
 mod walk;
 
+pub use clear::ToSeal;
 pub use kek::{AtHand, KekNote, KeyError, KeyProvider, KeySource, LocalKek};
 pub use keks::{Kek, Verified};
 pub use keys::Keys;

@@ -167,7 +167,7 @@ fn a_device_whose_own_credentials_were_ignored_is_told_the_same_again() {
         panic!("an equal request within the window is told the same again")
     };
     assert_eq!(promise.generation, claimed.generation);
-    assert!(promise.chosen.is_none());
+    assert!(matches!(promise.clear, Clear::Derived));
     let creating = Profile { strategy: Strategy::CreateNew, ..keeping };
     assert_eq!(word(&decide_again(&creating, device(DeviceState::Provisioned))), "device-exists");
 }
@@ -438,5 +438,25 @@ proptest! {
             Decision::Needs(_) => prop_assert!(false, "nothing is to be asked here"),
             Decision::Refused(refusal) => prop_assert!(!refusal.hint().is_empty()),
         }
+    }
+}
+
+#[test]
+fn an_expected_device_is_told_what_an_operator_gave_it_unless_it_brings_its_own() {
+    let profile = Profile { strategy: Strategy::CheckPreProvisioned, ..profile() };
+    let given = Generation(5);
+    let token = Credential::Token(given, Glass.verifier("given"));
+    for credential in [Credential::Derived(given), token] {
+        let expected = DeviceRecord { credential, ..device(DeviceState::Expected) };
+        let Decision::Provision(told) = decided(profile.clone(), Some(expected.clone())) else { panic!() };
+        assert_eq!((told.device.credential, told.generation), (credential, given));
+        assert_eq!(told.device.state, DeviceState::Provisioned);
+        assert_eq!(matches!(told.promise().clear, Clear::Sealed), credential == token);
+        let wish = Wish::token(Secret::new("own"), &Glass);
+        let attested = attested(profile.clone(), Some("pump-1"), wish);
+        let decision = decide(&attested, &facts(Some(expected)), NOW, &mut Dice(1));
+        let Decision::Provision(own) = decision else { panic!() };
+        assert!(matches!(own.promise().clear, Clear::Chosen(_)));
+        assert_ne!(own.generation, given);
     }
 }

@@ -1,6 +1,8 @@
 //! Devices: the statements of the device path, and what operators do with devices.
 
 pub(crate) mod batch;
+mod saving;
+mod search;
 
 use domain::credentials::BasicParts;
 use domain::{
@@ -9,6 +11,8 @@ use domain::{
 };
 
 use super::{Change, View, attributes, operations};
+
+pub use search::{DeviceOrder, DeviceSearch};
 use crate::StoreError;
 use crate::driver::{Row, Sql, params};
 use crate::error::storable;
@@ -21,10 +25,20 @@ pub struct DeviceRow {
     pub record: DeviceRecord,
     /// The operators' own note.
     pub label: Option<String>,
+    /// What operators' programs keep with it: a JSON object.
+    pub additional_info: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// How often operators saved it after it was made.
+    pub saves: u64,
+    /// How often operators saved its credentials after it was made.
+    pub credential_saves: u64,
 }
 
 const COLUMNS: &str = "device, tenant, coalesce(name, name_key), profile, state, state_since, credential,
-    generation, version, gateway, verifier, parts, label, owed";
+    generation, version, gateway, verifier, parts, owed";
+/// What only operators look at, behind [`COLUMNS`].
+const MORE: &str = "label, additional_info, coalesce(created_at, state_since), saves, credential_saves";
 
 /// Before the 32 bytes of each part that counts: which parts those are.
 const CLIENT_ID: u8 = 1;
@@ -43,7 +57,7 @@ impl View<'_> {
     pub fn device_named(&self, tenant: TenantId, name: &str) -> Result<Option<DeviceRow>, StoreError> {
         let held = self.held;
         let sql = format!(
-            "SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?{held}"
+            "SELECT {COLUMNS}, {MORE} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?{held}"
         );
         self.sql.first(&sql, params![tenant, name], read_row)
     }
@@ -54,7 +68,7 @@ impl View<'_> {
     /// What the database says.
     pub fn device_by_key(&self, tenant: TenantId, key: DeviceKey) -> Result<Option<DeviceRow>, StoreError> {
         let held = self.held;
-        let sql = format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND device = ?{held}");
+        let sql = format!("SELECT {COLUMNS}, {MORE} FROM devices WHERE tenant = ? AND device = ?{held}");
         self.sql.first(&sql, params![tenant, key], read_row)
     }
 
@@ -64,7 +78,7 @@ impl View<'_> {
     /// What the database says.
     pub fn device_departed(&self, tenant: TenantId, name: &str) -> Result<Option<DeviceRow>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace > 'gone/' AND namespace < 'gone0'
+            "SELECT {COLUMNS}, {MORE} FROM devices WHERE tenant = ? AND namespace > 'gone/' AND namespace < 'gone0'
                  AND name_key = ? ORDER BY state_since DESC LIMIT 1"
         );
         self.sql.first(&sql, params![tenant, name], read_row)
@@ -81,7 +95,7 @@ impl View<'_> {
         limit: usize,
     ) -> Result<Vec<DeviceRow>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace = '' AND name_key > ?
+            "SELECT {COLUMNS}, {MORE} FROM devices WHERE tenant = ? AND namespace = '' AND name_key > ?
              ORDER BY name_key LIMIT ?"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -100,14 +114,7 @@ impl Change<'_> {
         record: &DeviceRecord,
         label: Option<&str>,
     ) -> Result<bool, StoreError> {
-        self.room_to_grow()?;
-        if !insert(self.sql, record)? {
-            return Ok(false);
-        }
-        if label.is_some() {
-            self.set_device_label(record.tenant, record.key, label)?;
-        }
-        Ok(true)
+        self.insert_device(record, label, None)
     }
 
     /// Writes a device whose version is one above the one that stands. `false` where another version
@@ -130,7 +137,7 @@ impl Change<'_> {
         label: Option<&str>,
     ) -> Result<bool, StoreError> {
         let label = label.map(|label| storable(label, "the device's label")).transpose()?;
-        let sql = "UPDATE devices SET label = ? WHERE device = ? AND tenant = ?";
+        let sql = "UPDATE devices SET label = ?, saves = coalesce(saves, 0) + 1 WHERE device = ? AND tenant = ?";
         Ok(self.sql.execute(sql, params![label, device, tenant])? > 0)
     }
 
@@ -161,25 +168,27 @@ impl Change<'_> {
 
 /// The device of a name.
 pub(crate) fn named(sql: Sql<'_>, tenant: TenantId, name: &str) -> Result<Option<DeviceRecord>, StoreError> {
-    Ok(View::of(sql).device_named(tenant, name)?.map(|row| row.record))
+    let text =
+        format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?");
+    sql.first(&text, params![tenant, name], read_record)
 }
 
 /// As [`by_key`], for whoever decides by it: it stays as it is read until the transaction ends.
 pub(crate) fn held(sql: Sql<'_>, key: DeviceKey) -> Result<Option<DeviceRecord>, StoreError> {
     let text = format!("SELECT {COLUMNS} FROM devices WHERE device = ?{}", sql.for_update());
-    Ok(sql.first(&text, params![key], read_row)?.map(|row| row.record))
+    sql.first(&text, params![key], read_record)
 }
 
 /// The device of a key that a token names; whose it is, the row says.
 pub(crate) fn by_key(sql: Sql<'_>, key: DeviceKey) -> Result<Option<DeviceRecord>, StoreError> {
     let text = format!("SELECT {COLUMNS} FROM devices WHERE device = ?");
-    Ok(sql.first(&text, params![key], read_row)?.map(|row| row.record))
+    sql.first(&text, params![key], read_record)
 }
 
 /// The device that chose the credentials of this verifier.
 pub(crate) fn by_verifier(sql: Sql<'_>, verifier: &Verifier) -> Result<Option<DeviceRecord>, StoreError> {
     let text = format!("SELECT {COLUMNS} FROM devices WHERE verifier = ?");
-    Ok(sql.first(&text, params![verifier], read_row)?.map(|row| row.record))
+    sql.first(&text, params![verifier], read_record)
 }
 
 /// Inserts a device. `false` where its name, its credentials or its key are taken.
@@ -214,7 +223,8 @@ pub(crate) fn update(sql: Sql<'_>, record: &DeviceRecord, stands: Version) -> Re
         return batch::update_one(transaction, record, stands);
     }
     let text = "UPDATE OR IGNORE devices SET state = ?, state_since = ?, credential = ?, generation = ?,
-                   version = ?, gateway = ?, verifier = ?, parts = ?, owed = ?
+                   version = ?, gateway = ?, verifier = ?, parts = ?, owed = ?,
+                   created_at = coalesce(created_at, state_since)
                WHERE device = ? AND tenant = ? AND version = ?";
     let (verifier, parts) = (verifier(&record.credential), parts(&record.credential));
     let params = params![
@@ -242,7 +252,8 @@ pub(crate) fn depart(
     device: DeviceKey,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let text = "UPDATE devices SET state = ?, state_since = ?, namespace = ?, version = version + 1
+    let text = "UPDATE devices SET state = ?, state_since = ?, namespace = ?, version = version + 1,
+                    created_at = coalesce(created_at, state_since)
                 WHERE device = ? AND tenant = ? AND state = ?";
     let (from, to) = (DeviceState::Decommissioning.word(), DeviceState::Decommissioned.word());
     let namespace = format!("gone/{device}");
@@ -315,9 +326,20 @@ fn read_parts(blob: &[u8]) -> Option<BasicParts> {
 }
 
 fn read_row(row: &Row<'_>) -> Result<DeviceRow, StoreError> {
+    Ok(DeviceRow {
+        record: read_record(row)?,
+        label: row.opt_string(13)?,
+        additional_info: row.opt_string(14)?,
+        created_at: row.time(15)?,
+        saves: row.opt_unsigned(16)?.unwrap_or(0),
+        credential_saves: row.opt_unsigned(17)?.unwrap_or(0),
+    })
+}
+
+fn read_record(row: &Row<'_>) -> Result<DeviceRecord, StoreError> {
     let key = DeviceKey(row.unsigned(0)?);
     let state = row.text(4).ok().and_then(DeviceState::from_word);
-    let record = DeviceRecord {
+    Ok(DeviceRecord {
         key,
         tenant: TenantId(row.unsigned(1)?),
         name: row.string(2)?,
@@ -328,9 +350,8 @@ fn read_row(row: &Row<'_>) -> Result<DeviceRow, StoreError> {
             .ok_or_else(|| StoreError::corrupt("the credential of device", key))?,
         version: Version(row.unsigned(8)?),
         gateway: row.opt_int(9)?.is_some(),
-        owed: read_owed(row.opt_int(13)?),
-    };
-    Ok(DeviceRow { record, label: row.opt_string(12)? })
+        owed: read_owed(row.opt_int(12)?),
+    })
 }
 
 fn read_credential(row: &Row<'_>) -> Result<Option<Credential>, StoreError> {

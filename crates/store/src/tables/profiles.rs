@@ -1,5 +1,6 @@
 //! Profiles and their group secrets.
 
+mod saving;
 mod settings;
 
 use std::collections::HashMap;
@@ -27,6 +28,12 @@ pub struct ProfileRow {
     pub created_at: Timestamp,
     /// When each of its secrets was made, in the same order.
     pub secrets_created_at: Vec<Timestamp>,
+    /// What operators' programs keep with it, and we only give back.
+    pub notes: Option<String>,
+    /// How often operators saved it after it was made.
+    pub saves: u64,
+    /// Whether devices for which no profile was named belong to it.
+    pub is_default: bool,
 }
 
 /// A profile to be made. Its first secret is added by [`Change::add_group_secret`].
@@ -66,7 +73,8 @@ pub struct SecretLimits {
 }
 
 const COLUMNS: &str = "id, tenant, name, strategy, reprovision, redelivery_window_ms,
-    pre_provisioned_credentials, provision_key, version, created_at, settings";
+    pre_provisioned_credentials, provision_key, version, created_at, settings, notes, saves,
+    is_default";
 
 impl View<'_> {
     /// The profiles of a tenant, by name.
@@ -136,7 +144,8 @@ impl Change<'_> {
     /// What the database says.
     pub fn update_profile(&mut self, profile: &Profile) -> Result<bool, StoreError> {
         let sql = "UPDATE profiles SET strategy = ?, reprovision = ?, redelivery_window_ms = ?,
-                       pre_provisioned_credentials = ?, settings = ?, version = version + 1
+                       pre_provisioned_credentials = ?, settings = ?, version = version + 1,
+                       saves = coalesce(saves, 0) + 1
                    WHERE id = ? AND tenant = ? AND version = ?";
         let settings = settings::write(&profile.joining, profile.grace_period_ms)?;
         let params = params![
@@ -311,7 +320,14 @@ fn read(sql: Sql<'_>, row: &Row<'_>) -> Result<ProfileRow, StoreError> {
         grace_period_ms,
         version: Version(row.unsigned(8)?),
     };
-    Ok(ProfileRow { profile, created_at: row.time(9)?, secrets_created_at })
+    Ok(ProfileRow {
+        profile,
+        created_at: row.time(9)?,
+        secrets_created_at,
+        notes: row.opt_string(11)?,
+        saves: row.opt_unsigned(12)?.unwrap_or(0),
+        is_default: row.opt_int(13)?.is_some(),
+    })
 }
 
 fn secrets(

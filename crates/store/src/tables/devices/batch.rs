@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use domain::{DeviceKey, DeviceRecord, TenantId, Verifier, Version};
 
-use super::{COLUMNS, generation, owed, parts, read_row, verifier};
+use super::{COLUMNS, generation, owed, parts, read_record, verifier};
 use crate::StoreError;
 use crate::driver::postgres::Transaction;
 use crate::driver::{Param, Row, Sql};
@@ -59,7 +59,7 @@ fn placed(
     sql.each(text, params, |row| {
         let place = usize::try_from(row.int(row.last())? - 1).ok().and_then(|place| found.get_mut(place));
         if let Some(place) = place {
-            *place = Some(read_row(row)?.record);
+            *place = Some(read_record(row)?);
         }
         Ok(true)
     })?;
@@ -135,7 +135,8 @@ fn lock(
 fn write_over(sql: Sql<'_>, records: &[&(&DeviceRecord, Version)]) -> Result<HashSet<DeviceKey>, StoreError> {
     let text = "UPDATE devices SET state = new.state, state_since = new.state_since, credential = new.credential,
                     generation = new.generation, version = new.version, gateway = new.gateway,
-                    verifier = new.verifier, parts = new.parts, owed = new.owed
+                    verifier = new.verifier, parts = new.parts, owed = new.owed,
+                    created_at = coalesce(devices.created_at, devices.state_since)
                 FROM UNNEST(?::bigint[], ?::bigint[], ?::bigint[], ?::text[], ?::bigint[], ?::text[], ?::bigint[],
                     ?::bigint[], ?::bigint[], ?::bytea[], ?::bytea[], ?::bigint[])
                     AS new (device, tenant, stands, state, state_since, credential, generation, version, gateway,
