@@ -5,9 +5,9 @@ use crate::name::Name;
 use crate::plan::{self, Gate, PlannedStep};
 use crate::profile::PreProvisionedCredentials;
 use crate::{
-    Attested, Clear, Credential, DeviceKey, DeviceState, Entropy, Generation, Held, ProfileId, Promise, Question,
-    QuestionId, Refusal, Reprovision, SecretId, StandingQuestion, Strategy, TenantId, Timestamp, Verdict,
-    Version, Wish,
+    Attested, Clear, Credential, DeviceKey, DeviceState, Entropy, Generation, Held, ProfileId, Promise,
+    Question, QuestionId, Refusal, Reprovision, SecretId, StandingQuestion, Strategy, TenantId, Timestamp,
+    Verdict, Version, Wish,
 };
 
 /// A device as the registry knows it.

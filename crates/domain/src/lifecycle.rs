@@ -137,17 +137,6 @@ impl DeviceState {
         matches!(self, DeviceState::Expected | DeviceState::Provisioned)
     }
 
-    /// An operator lets it ask once more, with the credentials it has; `None` where it cannot in this state.
-    pub fn expect_again(self) -> Option<DeviceState> {
-        match self {
-            DeviceState::Provisioned | DeviceState::Expected => Some(DeviceState::Expected),
-            DeviceState::Disabled { was: Resting::Provisioned | Resting::Expected } => {
-                Some(DeviceState::Disabled { was: Resting::Expected })
-            }
-            _ => None,
-        }
-    }
-
     /// From one resting state to another, whether or not it is shut out meanwhile.
     fn moved(self, from: Resting, to: Resting) -> DeviceState {
         match self {

@@ -52,7 +52,9 @@ pub use error::StoreError;
 pub use journal::{Head, NewEntry};
 pub use options::{AddressField, Backend, Options, Postgres};
 pub use record::{Entry, Lost, Recorded};
-pub use secrets::{Kek, KekNote, KeyError, KeyProvider, KeySource, LocalKek, Progress, ToSeal, Verified, Walk};
+pub use secrets::{
+    Kek, KekNote, KeyError, KeyProvider, KeySource, LocalKek, Progress, ToSeal, Verified, Walk,
+};
 pub use tables::devices::{DeviceOrder, DeviceRow, DeviceSearch};
 pub use tables::journal;
 pub use tables::operations::{

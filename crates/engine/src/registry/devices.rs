@@ -37,6 +37,16 @@ pub struct Device {
     pub credential: Credential,
     /// Whether it speaks for other devices.
     pub gateway: bool,
+    /// Its profile.
+    pub profile_key: ProfileId,
+    /// What operators' programs keep with it: a JSON object.
+    pub additional_info: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// How often operators saved it, counting from 1.
+    pub revision: u64,
+    /// Whether it has a session with this server.
+    pub connected: bool,
 }
 
 /// Which devices.
@@ -271,7 +281,7 @@ impl Registry {
         row: DeviceRow,
         profiles: &mut HashMap<ProfileId, String>,
     ) -> Result<Device, StoreError> {
-        let DeviceRow { record, label } = row;
+        let DeviceRow { record, label, additional_info, created_at, saves, .. } = row;
         Ok(Device {
             // Ids are derived: while the secrets are locked, there are none.
             id: self.store.keys().map(|keys| public_id::public_id(keys, record.key)).unwrap_or_default(),
@@ -282,6 +292,11 @@ impl Registry {
             state_since: record.state_since,
             credential: record.credential,
             gateway: record.gateway,
+            profile_key: record.profile,
+            additional_info,
+            created_at,
+            revision: saves + 1,
+            connected: !self.ports.sessions.present(&[record.key]).is_empty(),
         })
     }
 }

@@ -20,6 +20,8 @@ pub enum What {
     Approval,
     /// A connector or a hook.
     Connector,
+    /// The credentials of a device.
+    Credentials,
     /// A key-encryption key.
     Kek,
     /// A backup.
@@ -37,6 +39,7 @@ impl What {
             What::Operation => "operation",
             What::Approval => "approval",
             What::Connector => "connector",
+            What::Credentials => "credential set",
             What::Kek => "key-encryption key",
             What::Backup => "backup",
         }
@@ -51,6 +54,7 @@ impl What {
             What::Operation => ("operation-not-found", "operation-exists"),
             What::Approval => ("approval-not-found", "approval-exists"),
             What::Connector => ("connector-not-found", "connector-exists"),
+            What::Credentials => ("credentials-not-found", "credentials-exist"),
             What::Kek => ("kek-not-found", "kek-exists"),
             What::Backup => ("backup-not-found", "backup-exists"),
         }
@@ -65,6 +69,7 @@ impl What {
             What::Operation => "See which there are: muster operation list.",
             What::Approval => "See which there are: muster approval list --all.",
             What::Connector => "See which there are: muster connector list.",
+            What::Credentials => "Give the device credentials, or let it provision.",
             What::Kek => "See which there are: muster secrets list.",
             What::Backup => "See which there are: muster backup list.",
         }
@@ -98,6 +103,35 @@ pub enum RegistryError {
     VersionChanged {
         /// The version that stands now.
         present: u64,
+    },
+    /// The save was made for a revision that no longer stands.
+    #[error("The {} has changed meanwhile: it is at revision {present}.", what.word())]
+    RevisionChanged {
+        /// What has changed.
+        what: What,
+        /// The revision that stands now.
+        present: u64,
+    },
+    /// The credentials belong to another device.
+    #[error("The credentials belong to another device.")]
+    CredentialsInUse {
+        /// Whether that is one of another tenant.
+        elsewhere: bool,
+    },
+    /// The credentials break the rules.
+    #[error("{}", .0.sentence())]
+    CredentialsRefused(Refusal),
+    /// Devices belong to the profile.
+    #[error("Devices belong to the profile `{name}`.")]
+    ProfileInUse {
+        /// The profile.
+        name: String,
+    },
+    /// Every tenant has a default profile.
+    #[error("`{name}` is the tenant's default profile.")]
+    DefaultProfile {
+        /// The profile.
+        name: String,
     },
     /// The device belongs to another profile.
     #[error("The device `{name}` belongs to the profile `{profile}`.")]
@@ -193,6 +227,12 @@ impl RegistryError {
             RegistryError::Exists { what, .. } => what.codes().1,
             RegistryError::ProvisionKeyInUse => "provision-key-in-use",
             RegistryError::VersionChanged { .. } => "version-changed",
+            RegistryError::RevisionChanged { .. } => "revision-changed",
+            RegistryError::CredentialsInUse { elsewhere: false } => Refusal::CredentialsInUse.code(),
+            RegistryError::CredentialsInUse { elsewhere: true } => Refusal::CredentialsInUseElsewhere.code(),
+            RegistryError::CredentialsRefused(refusal) => refusal.code(),
+            RegistryError::ProfileInUse { .. } => "profile-in-use",
+            RegistryError::DefaultProfile { .. } => "profile-default",
             RegistryError::OtherProfile { .. } => Refusal::DeviceOfOtherProfile.code(),
             RegistryError::NotStopped { .. } => "operation-not-stopped",
             RegistryError::StepNotOpen { .. } => "step-not-open",
@@ -221,6 +261,11 @@ impl RegistryError {
             RegistryError::VersionChanged { .. } => {
                 "Look at it again (muster profile show) and repeat the change."
             }
+            RegistryError::RevisionChanged { .. } => "Look at it again and repeat the save.",
+            RegistryError::CredentialsInUse { .. } => "Choose others, or let the server make a token.",
+            RegistryError::CredentialsRefused(refusal) => refusal.hint(),
+            RegistryError::ProfileInUse { .. } => "Delete the devices, or give them another profile.",
+            RegistryError::DefaultProfile { .. } => "Make another one the default first.",
             RegistryError::OtherProfile { .. } => "Delete the device and add it under the other profile.",
             RegistryError::NotStopped { .. } | RegistryError::StepNotOpen { .. } => {
                 "Look at its steps: muster operation show NUMBER."

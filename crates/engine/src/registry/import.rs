@@ -181,7 +181,7 @@ fn other_profile(change: &Change<'_>, record: &DeviceRecord) -> Result<RegistryE
 }
 
 /// A label keeps the rule for lengths, and can be shown in one line.
-fn check_label(label: Option<&str>) -> Result<(), RegistryError> {
+pub(super) fn check_label(label: Option<&str>) -> Result<(), RegistryError> {
     let fits = |label: &str| label.chars().count() <= MAX_CHARS && !label.chars().any(char::is_control);
     if label.is_none_or(fits) {
         return Ok(());

@@ -5,9 +5,11 @@
 
 mod approvals;
 mod backups;
+mod credentials;
 mod devices;
 mod error;
 mod explain;
+mod finding;
 mod import;
 mod journal;
 mod leaving;
@@ -15,6 +17,7 @@ mod operations;
 mod operators;
 mod profiles;
 pub(crate) mod public_id;
+mod saving;
 mod secrets;
 mod tenants;
 
@@ -26,17 +29,22 @@ use store::Store;
 
 pub use approvals::Approval;
 pub use backups::{Backup, BackupState};
+pub use credentials::{Chosen, CredentialsSave, DeviceCredentials};
 pub use devices::{Device, DevicePage, DeviceQuery, MOST_PER_PAGE};
 pub use error::{RegistryError, What};
 pub use explain::{ExplainedCheck, Explanation, Supposed};
+pub use finding::{Found, Search};
 pub use import::{Imported, NewDevice};
 pub use journal::{Attempt, AttemptOutcome, AttemptPage, AttemptQuery};
 pub use leaving::{Left, Life, MOST_TOGETHER, Selector, Signed};
 pub use operations::{Neighbour, Operation, OperationsWanted};
 pub use operators::{AuthenticationRefusal, NewOperatorToken, OperatorToken};
-pub use profiles::{Limits, LimitsChange, NewProfile, ProfileChange, ProfileView, Rotation, SecretView, To};
+pub use profiles::{
+    Limits, LimitsChange, NewProfile, ProfileChange, ProfileSave, ProfileView, Rotation, SecretView, To,
+};
+pub use saving::{DeviceSave, ProfileWanted, Saved, Uniquify};
 pub use secrets::{Reset, SecretsView};
-pub use store::{Kek, Progress, Tenant, Verified, Walk};
+pub use store::{DeviceOrder, Kek, Progress, Tenant, Verified, Walk};
 
 use crate::ports::Ports;
 use crate::throttle::{Rate, Throttle};

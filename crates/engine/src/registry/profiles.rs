@@ -6,6 +6,7 @@
 //! valid each counts its own uses.
 
 mod checks;
+mod saving;
 
 use domain::name::{Name, random_text};
 use domain::plan::StepRule;
@@ -18,6 +19,8 @@ use serde_json::json;
 use store::{Change, ProfileRow, SecretLimits};
 
 use self::checks::{check_attributes, check_key, check_known, check_length, check_networks, check_version};
+pub use saving::ProfileSave;
+
 use super::journal::Deed;
 use super::{Operator, Registry, RegistryError, Tenant, What};
 
@@ -155,6 +158,12 @@ pub struct ProfileView {
     pub secrets: Vec<SecretView>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// What operators' programs keep with it, and we only give back.
+    pub notes: Option<String>,
+    /// How often operators saved it, counting from 1.
+    pub revision: u64,
+    /// Whether devices for which no profile was named belong to it.
+    pub is_default: bool,
 }
 
 /// What may be seen of a group secret.
@@ -453,7 +462,15 @@ fn shown(row: ProfileRow, tenant: &Tenant) -> ProfileView {
     let secrets = secrets
         .map(|(secret, created_at)| SecretView { number: secret.id.0, created_at, limits: limits_of(secret) })
         .collect();
-    ProfileView { tenant: tenant.name.clone(), profile: row.profile, secrets, created_at: row.created_at }
+    ProfileView {
+        tenant: tenant.name.clone(),
+        profile: row.profile,
+        secrets,
+        created_at: row.created_at,
+        notes: row.notes,
+        revision: row.saves + 1,
+        is_default: row.is_default,
+    }
 }
 
 /// A profile as the journal keeps it: everything but the secrets.

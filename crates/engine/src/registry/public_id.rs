@@ -1,5 +1,5 @@
-//! Public ids of devices: derived from the device's key, so that they need no column and no index, and
-//! encrypted, so that they show neither order nor the fleet's size.
+//! Public ids: derived from the numbers of our own, so that they need no column and no index, and encrypted, so that
+//! they show neither order nor the fleet's size. Each kind of thing has ids of its own.
 //!
 //! A UUID of version 8 (RFC 9562, section 5.8): `C ‖ T` with `T = PRF("tag", key)` cut to 10 bytes with the
 //! version and variant bits set, and `C = key ⊕ PRF("mask", T)`, 6 bytes. The function is the keyed
@@ -9,10 +9,36 @@ use domain::{CredentialKeys, DeviceKey};
 
 const TAG_BYTES: usize = 10;
 
+/// What has a public id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Device,
+    /// By the number of their device.
+    Credentials,
+    Profile,
+    Tenant,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Device => "device-id",
+            Kind::Credentials => "credentials-id",
+            Kind::Profile => "profile-id",
+            Kind::Tenant => "tenant-id",
+        }
+    }
+}
+
 /// The public id of a device.
 pub(crate) fn public_id(keys: &dyn CredentialKeys, device: DeviceKey) -> String {
-    let tag = tag(keys, device);
-    let masked = device.0 ^ mask(keys, tag);
+    id_of(keys, Kind::Device, device.0)
+}
+
+/// The public id of a thing by its number, which is below 2⁴⁸.
+pub(crate) fn id_of(keys: &dyn CredentialKeys, kind: Kind, number: u64) -> String {
+    let tag = tag(keys, kind, number);
+    let masked = number ^ mask(keys, kind, tag);
     let number = u128::from(masked) << 80 | tag;
     let hex = format!("{number:032x}");
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
@@ -20,6 +46,11 @@ pub(crate) fn public_id(keys: &dyn CredentialKeys, device: DeviceKey) -> String 
 
 /// The device that a public id names; `None` where the text is none of ours.
 pub(super) fn device_of(keys: &dyn CredentialKeys, text: &str) -> Option<DeviceKey> {
+    number_of(keys, Kind::Device, text).map(DeviceKey)
+}
+
+/// The number of the thing that a public id names; `None` where the text is none of ours.
+pub(super) fn number_of(keys: &dyn CredentialKeys, kind: Kind, text: &str) -> Option<u64> {
     let hex: String = text.split('-').collect();
     if text.len() != 36 || hex.len() != 32 {
         return None;
@@ -27,22 +58,22 @@ pub(super) fn device_of(keys: &dyn CredentialKeys, text: &str) -> Option<DeviceK
     let number = u128::from_str_radix(&hex, 16).ok()?;
     let read_tag = number & ((1 << 80) - 1);
     let masked = u64::try_from(number >> 80).ok()?;
-    let device = DeviceKey(masked ^ mask(keys, read_tag));
-    (tag(keys, device) == read_tag).then_some(device)
+    let named = masked ^ mask(keys, kind, read_tag);
+    (tag(keys, kind, named) == read_tag).then_some(named)
 }
 
-fn tag(keys: &dyn CredentialKeys, device: DeviceKey) -> u128 {
-    let mut tag = prf(keys, "tag", u128::from(device.0), TAG_BYTES);
+fn tag(keys: &dyn CredentialKeys, kind: Kind, number: u64) -> u128 {
+    let mut tag = prf(keys, kind, "tag", u128::from(number), TAG_BYTES);
     tag = tag & !(0xf << 76) | 0x8 << 76;
     tag & !(0x3 << 62) | 0x2 << 62
 }
 
-fn mask(keys: &dyn CredentialKeys, tag: u128) -> u64 {
-    u64::try_from(prf(keys, "mask", tag, 6)).unwrap_or_default()
+fn mask(keys: &dyn CredentialKeys, kind: Kind, tag: u128) -> u64 {
+    u64::try_from(prf(keys, kind, "mask", tag, 6)).unwrap_or_default()
 }
 
-fn prf(keys: &dyn CredentialKeys, purpose: &str, input: u128, bytes: usize) -> u128 {
-    let output = keys.verifier(&format!("device-id\0{purpose}\0{input}"));
+fn prf(keys: &dyn CredentialKeys, kind: Kind, purpose: &str, input: u128, bytes: usize) -> u128 {
+    let output = keys.verifier(&format!("{}\0{purpose}\0{input}", kind.word()));
     output.0.iter().take(bytes).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
@@ -73,6 +104,14 @@ mod tests {
             assert_eq!(id.as_bytes()[14], b'8');
             assert!(matches!(id.as_bytes()[19], b'8' | b'9' | b'a' | b'b'), "{id}");
         }
+    }
+
+    #[test]
+    fn an_id_of_one_kind_names_nothing_of_another() {
+        let id = id_of(&Test, Kind::Profile, 17);
+        assert_eq!(number_of(&Test, Kind::Profile, &id.to_uppercase()), Some(17));
+        assert_eq!(number_of(&Test, Kind::Tenant, &id), None);
+        assert_eq!(device_of(&Test, &id), None);
     }
 
     #[test]

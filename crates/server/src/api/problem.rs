@@ -94,6 +94,10 @@ fn registry_status(error: &RegistryError) -> StatusCode {
         RegistryError::Exists { .. }
         | RegistryError::ProvisionKeyInUse
         | RegistryError::VersionChanged { .. }
+        | RegistryError::RevisionChanged { .. }
+        | RegistryError::CredentialsInUse { .. }
+        | RegistryError::ProfileInUse { .. }
+        | RegistryError::DefaultProfile { .. }
         | RegistryError::OtherProfile { .. }
         | RegistryError::NotStopped { .. }
         | RegistryError::StepNotOpen { .. }
@@ -105,7 +109,9 @@ fn registry_status(error: &RegistryError) -> StatusCode {
         | RegistryError::BackupRunning
         | RegistryError::KekUnavailable(_)
         | RegistryError::KekNeeded { .. } => StatusCode::CONFLICT,
-        RegistryError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        RegistryError::Invalid { .. } | RegistryError::CredentialsRefused(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         RegistryError::Forbidden => StatusCode::FORBIDDEN,
         RegistryError::Store(error) => store_status(error),
     }

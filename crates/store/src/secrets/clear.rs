@@ -1,9 +1,7 @@
 //! Credentials and group secrets in clear, for whoever may see them.
 
 use domain::credentials::Basic;
-use domain::{
-    Credential, DeviceKey, DeviceRecord, Generation, Held, Secret, SecretId, TenantId, Timestamp,
-};
+use domain::{Credential, DeviceKey, DeviceRecord, Generation, Held, Secret, SecretId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -70,9 +68,8 @@ impl Store {
         secret: SecretId,
     ) -> Result<Option<Secret>, StoreError> {
         let text = "SELECT generation FROM group_secrets WHERE id = ? AND tenant = ?";
-        let read = |view: &crate::View<'_>| {
-            view.sql.first(text, params![secret, tenant], |row| row.unsigned(0))
-        };
+        let read =
+            |view: &crate::View<'_>| view.sql.first(text, params![secret, tenant], |row| row.unsigned(0));
         let Some(generation) = self.read(read)? else { return Ok(None) };
         let place = Place::of_group_secret(tenant, secret, generation);
         let Some(clear) = self.vault().reveal(place)? else { return Ok(None) };

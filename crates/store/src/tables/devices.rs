@@ -12,11 +12,11 @@ use domain::{
 
 use super::{Change, View, attributes, operations};
 
-pub use search::{DeviceOrder, DeviceSearch};
 use crate::StoreError;
 use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 use crate::secrets::Place;
+pub use search::{DeviceOrder, DeviceSearch};
 
 /// A device as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +137,8 @@ impl Change<'_> {
         label: Option<&str>,
     ) -> Result<bool, StoreError> {
         let label = label.map(|label| storable(label, "the device's label")).transpose()?;
-        let sql = "UPDATE devices SET label = ?, saves = coalesce(saves, 0) + 1 WHERE device = ? AND tenant = ?";
+        let sql =
+            "UPDATE devices SET label = ?, saves = coalesce(saves, 0) + 1 WHERE device = ? AND tenant = ?";
         Ok(self.sql.execute(sql, params![label, device, tenant])? > 0)
     }
 
@@ -168,8 +169,7 @@ impl Change<'_> {
 
 /// The device of a name.
 pub(crate) fn named(sql: Sql<'_>, tenant: TenantId, name: &str) -> Result<Option<DeviceRecord>, StoreError> {
-    let text =
-        format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?");
+    let text = format!("SELECT {COLUMNS} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?");
     sql.first(&text, params![tenant, name], read_record)
 }
 

@@ -85,6 +85,16 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// The tenant's first default profile; its revision stays.
+    ///
+    /// # Errors
+    /// What the database says, also where another server made one first.
+    pub fn mark_default_profile(&mut self, tenant: TenantId, profile: ProfileId) -> Result<(), StoreError> {
+        let sql = "UPDATE profiles SET is_default = 1 WHERE id = ? AND tenant = ?";
+        self.sql.execute(sql, params![profile, tenant])?;
+        Ok(())
+    }
+
     /// Deletes a profile to which no device belongs, and its secrets. `false` where there is none.
     ///
     /// # Errors
