@@ -8,7 +8,7 @@ use serde_json::json;
 use store::{Change, DeviceRow, ToSeal, View};
 
 use super::journal::Deed;
-use super::public_id::{self, Kind};
+use super::public_id::{self, IdKind};
 use super::{Operator, Registry, RegistryError, Tenant, What};
 use crate::ports::Farewell;
 
@@ -89,13 +89,13 @@ impl Registry {
     pub fn credentials_id(&self, device: &str) -> Option<String> {
         let keys = self.store.keys().ok()?;
         let key = public_id::device_of(keys, device)?;
-        Some(public_id::id_of(keys, Kind::Credentials, key.0))
+        Some(public_id::id_of(keys, IdKind::Credential, key.0))
     }
 
     /// The public id of the device whose credentials a public id names.
     pub fn device_of_credentials(&self, id: &str) -> Option<String> {
         let keys = self.store.keys().ok()?;
-        let number = public_id::number_of(keys, Kind::Credentials, id)?;
+        let number = public_id::number_of(keys, IdKind::Credential, id)?;
         Some(public_id::public_id(keys, DeviceKey(number)))
     }
 
@@ -175,7 +175,7 @@ impl Registry {
             )),
         };
         Ok(DeviceCredentials {
-            id: public_id::id_of(keys, Kind::Credentials, row.record.key.0),
+            id: public_id::id_of(keys, IdKind::Credential, row.record.key.0),
             device: public_id::public_id(keys, row.record.key),
             created_at: row.created_at,
             held,

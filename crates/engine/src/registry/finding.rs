@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use domain::{ProfileId, TenantId};
 use store::{DeviceOrder, DeviceRow, DeviceSearch, View};
 
-use super::public_id::{self, Kind};
+use super::public_id::{self, IdKind};
 use super::{Device, Operator, Registry, RegistryError, Tenant, What};
 
 /// Which devices, in which order.
@@ -139,16 +139,16 @@ impl Registry {
 
     /// The public id of a tenant.
     pub fn tenant_id(&self, tenant: TenantId) -> String {
-        self.public_id(Kind::Tenant, tenant.0)
+        self.public_id(IdKind::Tenant, tenant.0)
     }
 
     /// The public id of a profile.
     pub fn profile_id(&self, profile: ProfileId) -> String {
-        self.public_id(Kind::Profile, profile.0)
+        self.public_id(IdKind::Profile, profile.0)
     }
 
     /// Ids are derived: while the secrets are locked, there are none.
-    pub(super) fn public_id(&self, kind: Kind, number: u64) -> String {
+    pub(super) fn public_id(&self, kind: IdKind, number: u64) -> String {
         self.store.keys().map(|keys| public_id::id_of(keys, kind, number)).unwrap_or_default()
     }
 

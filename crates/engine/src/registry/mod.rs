@@ -42,6 +42,7 @@ pub use operators::{AuthenticationRefusal, NewOperatorToken, OperatorToken};
 pub use profiles::{
     Limits, LimitsChange, NewProfile, ProfileChange, ProfileSave, ProfileView, Rotation, SecretView, To,
 };
+pub use public_id::IdKind;
 pub use saving::{DeviceSave, ProfileWanted, Saved, Uniquify};
 pub use secrets::{Reset, SecretsView};
 pub use store::{DeviceOrder, Kek, Progress, Tenant, Verified, Walk};

@@ -9,7 +9,7 @@ use store::{Change, ProfileRow, View};
 use super::checks::check_key;
 use super::{DEFAULT_GRACE_PERIOD_MS, Limits, ProfileView, described, found, limits_of, shown, stored};
 use crate::registry::journal::Deed;
-use crate::registry::public_id::{self, Kind};
+use crate::registry::public_id::{self, IdKind};
 use crate::registry::{Operator, Registry, RegistryError, Tenant, What};
 
 /// The name of the profile of devices for which none was named.
@@ -214,7 +214,7 @@ impl Registry {
         tenant: &Tenant,
         id: &str,
     ) -> Result<Option<ProfileRow>, RegistryError> {
-        let Some(number) = public_id::number_of(self.store.keys()?, Kind::Profile, id) else {
+        let Some(number) = public_id::number_of(self.store.keys()?, IdKind::Profile, id) else {
             return Ok(None);
         };
         let row = view.profile_by_id(domain::ProfileId(number))?;
