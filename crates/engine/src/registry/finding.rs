@@ -139,16 +139,16 @@ impl Registry {
 
     /// The public id of a tenant.
     pub fn tenant_id(&self, tenant: TenantId) -> String {
-        self.public_id(IdKind::Tenant, tenant.0)
+        self.id_for(IdKind::Tenant, tenant.0)
     }
 
     /// The public id of a profile.
     pub fn profile_id(&self, profile: ProfileId) -> String {
-        self.public_id(IdKind::Profile, profile.0)
+        self.id_for(IdKind::Profile, profile.0)
     }
 
     /// Ids are derived: while the secrets are locked, there are none.
-    pub(super) fn public_id(&self, kind: IdKind, number: u64) -> String {
+    fn id_for(&self, kind: IdKind, number: u64) -> String {
         self.store.keys().map(|keys| public_id::id_of(keys, kind, number)).unwrap_or_default()
     }
 
