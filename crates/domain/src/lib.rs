@@ -23,6 +23,7 @@ pub mod profile;
 pub mod question;
 pub mod refusal;
 pub mod request;
+pub mod role;
 pub mod secret;
 pub mod time;
 
@@ -37,6 +38,7 @@ pub use profile::{GroupSecret, Profile, Reprovision, Strategy};
 pub use question::{Question, QuestionId, StandingQuestion, Verdict};
 pub use refusal::{Kind, Refusal};
 pub use request::{Claim, Evidence, Origin, Request, Wire};
+pub use role::{Power, Role};
 pub use secret::{Secret, Verifier};
 pub use time::Timestamp;
 

@@ -71,7 +71,8 @@ impl Server {
         };
         let protocols = Protocols::new(faces, settings(config));
         let (stopper, stop) = listeners::stopper();
-        let operators = api::router(registry.clone()).merge(probes::router(
+        let rest = api::thingsboard_rest::router(registry.clone());
+        let operators = api::router(registry.clone()).merge(rest).merge(probes::router(
             registry.clone(),
             figures.clone(),
             Arc::clone(&sessions),

@@ -55,13 +55,14 @@ pub use record::{Entry, Lost, Recorded};
 pub use secrets::{
     Kek, KekNote, KeyError, KeyProvider, KeySource, LocalKek, Progress, ToSeal, Verified, Walk,
 };
+pub use tables::accounts::{Account, NewAccount};
 pub use tables::devices::{DeviceOrder, DeviceRow, DeviceSearch};
 pub use tables::journal;
 pub use tables::operations::{
     Advance, Advanced, Capacity, Claim, ClaimedStep, Finished, NewOperation, OperationQuery, OperationRow,
     OperationStatus, StepFault, StepResult, StepRow, Stranger,
 };
-pub use tables::operators::OperatorToken;
+pub use tables::operators::{NewOperatorToken, OperatorToken};
 pub use tables::profiles::{NewProfile, ProfileRow, SecretLimits};
 pub use tables::questions::{ClaimedQuestion, HookSaid, NewQuestion, QuestionRow, Said};
 pub use tables::tenants::Tenant;

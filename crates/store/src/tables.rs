@@ -1,5 +1,6 @@
 //! The tables: what operators' transactions read and write, and the statements of the device path.
 
+pub(crate) mod accounts;
 pub(crate) mod attributes;
 pub(crate) mod devices;
 pub mod journal;

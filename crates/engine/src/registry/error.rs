@@ -1,6 +1,6 @@
 //! Why an operator was told no.
 
-use domain::Refusal;
+use domain::{Refusal, Role};
 use store::StoreError;
 
 /// What sort of thing was looked for, as operators call it.
@@ -10,6 +10,8 @@ pub enum What {
     Tenant,
     /// An operator token.
     OperatorToken,
+    /// An account of an operator.
+    Account,
     /// A profile.
     Profile,
     /// A device.
@@ -34,6 +36,7 @@ impl What {
         match self {
             What::Tenant => "tenant",
             What::OperatorToken => "operator token",
+            What::Account => "account",
             What::Profile => "profile",
             What::Device => "device",
             What::Operation => "operation",
@@ -49,6 +52,7 @@ impl What {
         match self {
             What::Tenant => ("tenant-not-found", "tenant-exists"),
             What::OperatorToken => ("operator-token-not-found", "operator-token-exists"),
+            What::Account => ("account-not-found", "account-exists"),
             What::Profile => ("profile-not-found", "profile-exists"),
             What::Device => ("device-not-found", "device-exists"),
             What::Operation => ("operation-not-found", "operation-exists"),
@@ -64,6 +68,7 @@ impl What {
         match self {
             What::Tenant => "See which there are: muster tenant list.",
             What::OperatorToken => "See which there are: muster operator token list.",
+            What::Account => "See which there are: muster operator list.",
             What::Profile => "See which there are: muster profile list.",
             What::Device => "See which there are: muster device list.",
             What::Operation => "See which there are: muster operation list.",
@@ -214,6 +219,12 @@ pub enum RegistryError {
     /// Operators of one tenant may not do this.
     #[error("This token is limited to one tenant; what was asked for concerns the whole server.")]
     Forbidden,
+    /// The operator's role does not allow it.
+    #[error("The role `{}` does not allow this.", role.word())]
+    RoleInsufficient {
+        /// The role.
+        role: Role,
+    },
     /// The store did not do it.
     #[error("{}", .0.refusal().sentence())]
     Store(#[from] StoreError),
@@ -246,6 +257,7 @@ impl RegistryError {
             RegistryError::KekUnavailable(_) => "kek-unavailable",
             RegistryError::KekNeeded { .. } => "kek-needed",
             RegistryError::Forbidden => "right-missing",
+            RegistryError::RoleInsufficient { .. } => "role-insufficient",
             RegistryError::Store(error) => error.refusal().code(),
         }
     }
@@ -289,6 +301,9 @@ impl RegistryError {
             }
             RegistryError::KekNeeded { .. } => "Wrap them by the new key first: muster secrets kek rewrap.",
             RegistryError::Forbidden => "Use a token for the whole server: muster operator token create.",
+            RegistryError::RoleInsufficient { .. } => {
+                "Ask somebody whose role allows it, or an admin for another role: muster operator set --role."
+            }
             RegistryError::Store(error) => error.refusal().hint(),
         }
     }

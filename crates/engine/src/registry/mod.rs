@@ -3,6 +3,7 @@
 //! Every function blocks for as long as the store takes; asynchronous callers hand them to a thread that
 //! may block. A change and its journal entry are one transaction.
 
+mod accounts;
 mod approvals;
 mod backups;
 mod credentials;
@@ -15,18 +16,21 @@ mod journal;
 mod leaving;
 mod operations;
 mod operators;
+mod passwords;
 mod profiles;
 pub(crate) mod public_id;
 mod saving;
 mod secrets;
+mod sessions;
 mod tenants;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use domain::{Entropy, Secret, TenantId, Timestamp};
+use domain::{Entropy, Power, Role, Secret, TenantId, Timestamp};
 use store::Store;
 
+pub use accounts::{AccountView, LEAST_PASSWORD_CHARS, MOST_PASSWORD_CHARS, NewAccount};
 pub use approvals::Approval;
 pub use backups::{Backup, BackupState};
 pub use credentials::{Chosen, CredentialsSave, DeviceCredentials};
@@ -45,6 +49,7 @@ pub use profiles::{
 pub use public_id::IdKind;
 pub use saving::{DeviceSave, ProfileWanted, Saved, Uniquify};
 pub use secrets::{Reset, SecretsView};
+pub use sessions::{Session, TokenFault};
 pub use store::{DeviceOrder, Kek, Progress, Tenant, Verified, Walk};
 
 use crate::ports::Ports;
@@ -58,19 +63,34 @@ const OPERATOR_FAILURES: Rate = Rate { per_second: 20, burst: 50 };
 pub struct Operator {
     /// What the journal calls the actor.
     pub actor: String,
-    /// What the operator may do.
+    /// Where the operator may do it.
     pub right: Right,
+    /// What the operator may do.
+    pub role: Role,
+    /// By which right the operator is let in.
+    pub who: Who,
     /// The address the call came from; `None` for the server itself.
     pub source: Option<IpAddr>,
 }
 
-/// What an operator may do.
+/// Where an operator may do what its role allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// Everything, in every tenant.
+    /// In every tenant, and on the server itself.
     Server,
-    /// Everything within one tenant.
+    /// Within one tenant.
     Tenant(TenantId),
+}
+
+/// By which right an operator is let in. The numbers are never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The server itself.
+    Server,
+    /// The holder of a token.
+    Token(u64),
+    /// A person with an account.
+    Account(u64),
 }
 
 /// Whom the registry tells of a change, once it is recorded.
@@ -100,6 +120,7 @@ pub struct Registry {
     /// The first admin's secret, which is kept on this machine.
     admin: Option<Arc<Secret>>,
     backups: Arc<backups::Backups>,
+    doorkeepers: Arc<passwords::Doorkeepers>,
 }
 
 // === impl Operator ===
@@ -107,7 +128,21 @@ pub struct Registry {
 impl Operator {
     /// The server itself, for what it does without being asked over the API.
     pub fn server(task: &str) -> Operator {
-        Operator { actor: format!("server:{task}"), right: Right::Server, source: None }
+        Operator {
+            actor: format!("server:{task}"),
+            right: Right::Server,
+            role: Role::Admin,
+            who: Who::Server,
+            source: None,
+        }
+    }
+
+    /// Whether this operator's role allows it.
+    ///
+    /// # Errors
+    /// `role-insufficient`.
+    pub fn require(&self, power: Power) -> Result<(), RegistryError> {
+        if self.role.may(power) { Ok(()) } else { Err(RegistryError::RoleInsufficient { role: self.role }) }
     }
 
     /// Whether this operator may act for the whole server.
@@ -129,7 +164,16 @@ impl Registry {
     pub fn new(store: Store, ports: Ports, told: Told) -> Registry {
         let failures = Arc::new(Throttle::new(OPERATOR_FAILURES));
         let Told { profiles_changed, work_due } = told;
-        Registry { store, ports, profiles_changed, work_due, failures, admin: None, backups: Arc::default() }
+        Registry {
+            store,
+            ports,
+            profiles_changed,
+            work_due,
+            failures,
+            admin: None,
+            backups: Arc::default(),
+            doorkeepers: Arc::default(),
+        }
     }
 
     /// The same with the secret of the first admin, which opens the server while its own keys are locked.

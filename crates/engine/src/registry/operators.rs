@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use domain::{CredentialKeys, Secret, TenantId, Timestamp};
+use domain::{CredentialKeys, Role, Secret, TenantId, Timestamp};
 use serde_json::json;
 use store::{Change, StoreError};
 
 use super::journal::Deed;
-use super::{Operator, Registry, RegistryError, Right, What, tenants};
+use super::{Operator, Registry, RegistryError, Right, What, Who, tenants};
 use crate::throttle::BucketKey;
 
 /// Random characters in a token: 43 of 62 are 256 bits.
@@ -25,6 +25,8 @@ pub struct OperatorToken {
     pub id: u64,
     /// The operators' own note.
     pub label: String,
+    /// What its holder may do.
+    pub role: Role,
     /// The name of the tenant it is limited to; `None` for the whole server.
     pub tenant: Option<String>,
     /// When it ends by itself.
@@ -40,6 +42,8 @@ pub struct OperatorToken {
 pub struct NewOperatorToken<'a> {
     /// The tenant it is limited to; `None` for the whole server.
     pub tenant: Option<&'a str>,
+    /// What its holder may do.
+    pub role: Role,
     /// The operators' own note.
     pub label: &'a str,
     /// For how long it is good, in milliseconds; `None` for ever.
@@ -58,6 +62,15 @@ pub enum AuthenticationRefusal {
     /// An operator revoked it.
     #[error("This token has been revoked.")]
     Revoked,
+    /// No account has this name and this password.
+    #[error("No account has this name and this password.")]
+    Password,
+    /// The account is shut out.
+    #[error("This account is disabled.")]
+    Disabled,
+    /// Too many wait to be let in.
+    #[error("Too many wait to be let in.")]
+    Busy,
     /// Too many tokens from this source were not good.
     #[error("Too many failed authentications came from this address.")]
     TooMany,
@@ -75,6 +88,9 @@ impl AuthenticationRefusal {
             AuthenticationRefusal::Unknown => "token-unknown",
             AuthenticationRefusal::Expired => "token-expired",
             AuthenticationRefusal::Revoked => "token-revoked",
+            AuthenticationRefusal::Password => "password-wrong",
+            AuthenticationRefusal::Disabled => "account-disabled",
+            AuthenticationRefusal::Busy => "busy",
             AuthenticationRefusal::TooMany => "too-many-attempts",
             AuthenticationRefusal::Store(error) => error.refusal().code(),
         }
@@ -120,7 +136,16 @@ impl Registry {
             if change.operator_token_by_verifier(&verifier)?.is_some() {
                 return Ok(());
             }
-            let token = change.create_operator_token(&verifier, None, FIRST_ADMIN, None, now)?;
+            let token = change.create_operator_token(
+                &verifier,
+                store::NewOperatorToken {
+                    tenant: None,
+                    role: Role::Admin,
+                    label: FIRST_ADMIN,
+                    expires_at: None,
+                },
+                now,
+            )?;
             let server = Operator::server("start");
             let detail = json!({ "token": token, "label": FIRST_ADMIN });
             self.journal(change, &server, &Deed::of(None, "operator-token-created", detail))
@@ -146,8 +171,10 @@ impl Registry {
         let now = self.now();
         let expires_at = wanted.life_ms.map(|life| now.plus_ms(life));
         let token = self.store.write(|change: &mut Change<'_>| {
-            let id = change.create_operator_token(&verifier, tenant_id, label, expires_at, now)?;
-            let detail = json!({ "token": id, "label": label, "tenant": wanted.tenant });
+            let row = store::NewOperatorToken { tenant: tenant_id, role: wanted.role, label, expires_at };
+            let id = change.create_operator_token(&verifier, row, now)?;
+            let role = wanted.role.word();
+            let detail = json!({ "token": id, "label": label, "tenant": wanted.tenant, "role": role });
             self.journal(change, operator, &Deed::of(tenant_id, "operator-token-created", detail))?;
             Ok::<_, RegistryError>(id)
         })?;
@@ -155,6 +182,7 @@ impl Registry {
         let listed = OperatorToken {
             id: token,
             label: label.to_owned(),
+            role: wanted.role,
             tenant,
             expires_at,
             created_at: now,
@@ -207,7 +235,13 @@ impl Registry {
             return Err(AuthenticationRefusal::Expired);
         }
         let right = token.tenant.map_or(Right::Server, Right::Tenant);
-        Ok(Operator { actor: format!("operator:{}", token.id), right, source })
+        Ok(Operator {
+            actor: format!("operator:{}", token.id),
+            right,
+            role: token.role,
+            who: Who::Token(token.id),
+            source,
+        })
     }
 }
 
@@ -231,7 +265,8 @@ impl Registry {
         if revoked {
             return Err(AuthenticationRefusal::Revoked);
         }
-        Ok(Operator { actor: "operator:first-admin".to_owned(), right: Right::Server, source })
+        let actor = "operator:first-admin".to_owned();
+        Ok(Operator { actor, right: Right::Server, role: Role::Admin, who: Who::Server, source })
     }
 }
 
@@ -239,6 +274,7 @@ fn listed(token: store::OperatorToken, names: &HashMap<TenantId, String>) -> Ope
     OperatorToken {
         id: token.id,
         label: token.label,
+        role: token.role,
         tenant: token.tenant.map(|tenant| names.get(&tenant).cloned().unwrap_or_default()),
         expires_at: token.expires_at,
         created_at: token.created_at,

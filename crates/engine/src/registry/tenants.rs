@@ -68,11 +68,4 @@ impl Operator {
             Right::Tenant(own) => own == tenant,
         }
     }
-
-    fn home(&self) -> TenantId {
-        match self.right {
-            Right::Server => TenantId::DEFAULT,
-            Right::Tenant(own) => own,
-        }
-    }
 }

@@ -188,7 +188,8 @@ fn a_tenant_has_a_name_of_its_own() {
 #[test]
 fn a_token_opens_until_it_expires_or_is_revoked() {
     let house = House::new();
-    let wanted = NewOperatorToken { tenant: None, label: "ci", life_ms: Some(DAY_MS) };
+    let wanted =
+        NewOperatorToken { role: domain::Role::Admin, tenant: None, label: "ci", life_ms: Some(DAY_MS) };
     let (secret, listed) = house.registry.create_operator_token(&server(), wanted).unwrap();
     assert_eq!(house.registry.authenticate(&secret, None).unwrap().right, Right::Server);
     house.later(DAY_MS);
@@ -205,7 +206,8 @@ fn an_operator_of_one_tenant_sees_no_other() {
     let house = House::new();
     house.registry.create_tenant(&server(), "acme").unwrap();
     house.registry.create_tenant(&server(), "zeta").unwrap();
-    let wanted = NewOperatorToken { tenant: Some("acme"), label: "", life_ms: None };
+    let wanted =
+        NewOperatorToken { role: domain::Role::Admin, tenant: Some("acme"), label: "", life_ms: None };
     let (secret, _) = house.registry.create_operator_token(&server(), wanted).unwrap();
     let operator = house.registry.authenticate(&secret, None).unwrap();
     assert_eq!(house.registry.tenant(&operator, None).unwrap().name, "acme");

@@ -17,18 +17,16 @@ use crate::listeners::Peer;
 
 use super::problem::No;
 use super::routes::Need;
-use super::shapes;
+use super::{shapes, thingsboard_rest};
 
-/// Lets only those through who have the right that a route needs, and tells the handler who it is.
+/// Lets only those through who have what a route needs, and tells the handler who it is.
 pub(super) async fn guard(
     State((registry, need)): State<(Registry, Need)>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, No> {
     let operator = authenticate(&registry, request.headers(), source(request.extensions())).await?;
-    if need == Need::Server {
-        operator.require_server()?;
-    }
+    need.check(&operator)?;
     request.extensions_mut().insert(operator);
     Ok(next.run(request).await)
 }
@@ -59,7 +57,13 @@ async fn authenticate(
         .hint("Send it as `Authorization: Bearer TOKEN`."));
     };
     let registry = registry.clone();
-    let done = tokio::task::spawn_blocking(move || registry.authenticate(&token, source)).await;
+    let done = tokio::task::spawn_blocking(move || {
+        if thingsboard_rest::looks_like_session(token.expose()) {
+            return thingsboard_rest::session(&registry, &token, source).map(|session| session.operator);
+        }
+        registry.authenticate(&token, source)
+    })
+    .await;
     done.map_err(|_| No::internal())?.map_err(refused)
 }
 

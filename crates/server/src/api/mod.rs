@@ -18,6 +18,7 @@ mod routes;
 mod secrets;
 mod shapes;
 mod tenants;
+pub mod thingsboard_rest;
 
 use std::collections::BTreeMap;
 

@@ -28,7 +28,12 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<OperatorTokenCreated>), No> {
     let (token, listed) = blocking(&registry, move |registry| {
         let life_ms = asked.expires_in_s.map(|seconds| seconds.saturating_mul(1000));
-        let wanted = NewOperatorToken { tenant: asked.tenant.as_deref(), label: &asked.label, life_ms };
+        let wanted = NewOperatorToken {
+            role: domain::Role::Admin,
+            tenant: asked.tenant.as_deref(),
+            label: &asked.label,
+            life_ms,
+        };
         registry.create_operator_token(&operator, wanted)
     })
     .await?;

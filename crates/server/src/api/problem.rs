@@ -80,8 +80,10 @@ impl From<AuthenticationRefusal> for No {
         let status = match &refusal {
             AuthenticationRefusal::Unknown
             | AuthenticationRefusal::Expired
-            | AuthenticationRefusal::Revoked => StatusCode::UNAUTHORIZED,
-            AuthenticationRefusal::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            | AuthenticationRefusal::Revoked
+            | AuthenticationRefusal::Password
+            | AuthenticationRefusal::Disabled => StatusCode::UNAUTHORIZED,
+            AuthenticationRefusal::TooMany | AuthenticationRefusal::Busy => StatusCode::TOO_MANY_REQUESTS,
             AuthenticationRefusal::Store(error) => store_status(error),
         };
         No::new(status, refusal.code(), refusal.to_string())
@@ -112,7 +114,7 @@ fn registry_status(error: &RegistryError) -> StatusCode {
         RegistryError::Invalid { .. } | RegistryError::CredentialsRefused(_) => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        RegistryError::Forbidden => StatusCode::FORBIDDEN,
+        RegistryError::Forbidden | RegistryError::RoleInsufficient { .. } => StatusCode::FORBIDDEN,
         RegistryError::Store(error) => store_status(error),
     }
 }

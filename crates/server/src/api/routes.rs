@@ -1,7 +1,9 @@
 //! Every route of the operator API, in the order of the manual.
 
 use axum::routing::{MethodRouter, delete, get, patch, post};
+use domain::Power;
 use engine::Registry;
+use engine::registry::{Operator, RegistryError};
 
 use super::{
     audit, auth, backups, devices, import, leaving, operations, operators, profiles, secrets, tenants,
@@ -13,7 +15,7 @@ pub struct Route {
     pub verb: Verb,
     /// The path below the base path, with `{name}` for what varies.
     pub path: &'static str,
-    /// The right it needs.
+    /// What it needs of the caller.
     pub need: Need,
     pub(super) mount: fn() -> MethodRouter<Registry>,
 }
@@ -31,13 +33,59 @@ pub enum Verb {
     Delete,
 }
 
-/// The right that a route needs.
+/// What a route needs of whoever calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Any operator; what is not the operator's own is not found.
-    Tenant,
-    /// An operator of the whole server.
+    /// To be known.
+    Own,
+    /// See [`Power::Read`]; what is not the operator's own tenant's is not found.
+    Read,
+    /// See [`Power::See`].
+    See,
+    /// See [`Power::Install`].
+    Install,
+    /// See [`Power::Operate`].
+    Operate,
+    /// See [`Power::Halt`].
+    Halt,
+    /// See [`Power::Secure`].
+    Secure,
+    /// See [`Power::Administer`].
+    Administer,
+    /// [`Power::Secure`] over the whole server.
+    ServerSecure,
+    /// [`Power::Administer`] over the whole server.
     Server,
+}
+
+impl Need {
+    /// What the role has to allow.
+    pub fn power(self) -> Power {
+        match self {
+            Need::Own => Power::Own,
+            Need::Read => Power::Read,
+            Need::See => Power::See,
+            Need::Install => Power::Install,
+            Need::Operate => Power::Operate,
+            Need::Halt => Power::Halt,
+            Need::Secure | Need::ServerSecure => Power::Secure,
+            Need::Administer | Need::Server => Power::Administer,
+        }
+    }
+
+    /// Whether it is for operators of the whole server only.
+    pub fn is_for_server(self) -> bool {
+        matches!(self, Need::ServerSecure | Need::Server)
+    }
+
+    /// Whether an operator has it.
+    ///
+    /// # Errors
+    /// `role-insufficient`, `right-missing`.
+    pub fn check(self, operator: &Operator) -> Result<(), RegistryError> {
+        operator.require(self.power())?;
+        if self.is_for_server() { operator.require_server() } else { Ok(()) }
+    }
 }
 
 macro_rules! routes {
@@ -50,55 +98,55 @@ macro_rules! routes {
 }
 
 routes! {
-    Get    "/whoami"                    Tenant get(auth::whoami);
-    Get    "/tenants"                   Tenant get(tenants::list);
-    Post   "/tenants"                   Server post(tenants::create);
-    Get    "/operator-tokens"           Server get(operators::list);
-    Post   "/operator-tokens"           Server post(operators::create);
-    Delete "/operator-tokens/{id}"      Server delete(operators::revoke);
-    Get    "/profiles"                  Tenant get(profiles::list);
-    Post   "/profiles"                  Tenant post(profiles::create);
-    Get    "/profiles/{name}"           Tenant get(profiles::show);
-    Patch  "/profiles/{name}"           Tenant patch(profiles::set);
-    Get    "/devices"                   Tenant get(devices::list);
-    Post   "/devices"                   Tenant post(devices::add);
-    Post   "/devices:import"            Tenant post(import::import);
-    Get    "/devices/{name}"            Tenant get(devices::show);
-    Delete "/devices/{name}"            Tenant delete(devices::remove);
-    Post   "/devices/{name}/disable"    Tenant post(devices::disable);
-    Post   "/devices/{name}/enable"     Tenant post(devices::enable);
-    Get    "/devices/{name}/telemetry"  Tenant get(devices::telemetry);
-    Post   "/devices:decommission"      Tenant post(leaving::decommission_many);
-    Post   "/devices/{name}/decommission" Tenant post(leaving::decommission);
-    Post   "/devices/{name}/restore"    Tenant post(leaving::restore);
-    Get    "/devices/{name}/timeline"   Tenant get(leaving::timeline);
-    Post   "/devices/{name}/report"     Tenant post(leaving::report);
-    Get    "/report-key"                Tenant get(leaving::report_key);
-    Get    "/operations"                Tenant get(operations::list);
-    Get    "/operations/{id}"           Tenant get(operations::show);
-    Post   "/operations/{id}/resume"    Tenant post(operations::resume);
-    Post   "/operations/{id}/unwind"    Tenant post(operations::unwind);
-    Post   "/operations/{id}/steps/{step}/write-off" Tenant post(operations::write_off);
-    Get    "/approvals"                 Tenant get(operations::approvals);
-    Post   "/approvals/{id}/approve"    Tenant post(operations::approve);
-    Post   "/approvals/{id}/reject"     Tenant post(operations::reject);
-    Delete "/approvals/{id}"            Tenant delete(operations::forget);
-    Get    "/neighbours"                Tenant get(operations::neighbours);
-    Post   "/neighbours/{name}/test"    Server post(operations::test);
-    Get    "/attempts"                  Tenant get(audit::attempts);
-    Get    "/explain"                   Tenant get(audit::explain);
-    Get    "/audit/head"                Server get(audit::head);
-    Post   "/audit/verify"              Server post(audit::verify);
-    Get    "/secrets"                   Server get(secrets::show);
-    Post   "/secrets/unlock"            Server post(secrets::unlock);
-    Post   "/secrets/keks"              Server post(secrets::add);
-    Post   "/secrets/keks/{id}/retire"  Server post(secrets::retire);
-    Post   "/secrets/rewrap"            Server post(secrets::rewrap);
-    Post   "/secrets/rekey"             Server post(secrets::rekey);
-    Post   "/secrets/verify"            Server post(secrets::verify);
-    Post   "/secrets/reset"             Server post(secrets::reset);
-    Get    "/backups"                   Server get(backups::list);
-    Post   "/backups"                   Server post(backups::create);
+    Get    "/whoami"                      Own get(auth::whoami);
+    Get    "/tenants"                     Own get(tenants::list);
+    Post   "/tenants"                     Server post(tenants::create);
+    Get    "/operator-tokens"             Server get(operators::list);
+    Post   "/operator-tokens"             Server post(operators::create);
+    Delete "/operator-tokens/{id}"        Server delete(operators::revoke);
+    Get    "/profiles"                    Read get(profiles::list);
+    Post   "/profiles"                    Operate post(profiles::create);
+    Get    "/profiles/{name}"             Read get(profiles::show);
+    Patch  "/profiles/{name}"             Operate patch(profiles::set);
+    Get    "/devices"                     See get(devices::list);
+    Post   "/devices"                     Install post(devices::add);
+    Post   "/devices:import"              Install post(import::import);
+    Get    "/devices/{name}"              See get(devices::show);
+    Delete "/devices/{name}"              Operate delete(devices::remove);
+    Post   "/devices/{name}/disable"      Halt post(devices::disable);
+    Post   "/devices/{name}/enable"       Halt post(devices::enable);
+    Get    "/devices/{name}/telemetry"    Read get(devices::telemetry);
+    Post   "/devices:decommission"        Operate post(leaving::decommission_many);
+    Post   "/devices/{name}/decommission" Operate post(leaving::decommission);
+    Post   "/devices/{name}/restore"      Operate post(leaving::restore);
+    Get    "/devices/{name}/timeline"     Read get(leaving::timeline);
+    Post   "/devices/{name}/report"       Operate post(leaving::report);
+    Get    "/report-key"                  Read get(leaving::report_key);
+    Get    "/operations"                  Read get(operations::list);
+    Get    "/operations/{id}"             Read get(operations::show);
+    Post   "/operations/{id}/resume"      Operate post(operations::resume);
+    Post   "/operations/{id}/unwind"      Operate post(operations::unwind);
+    Post   "/operations/{id}/steps/{step}/write-off" Operate post(operations::write_off);
+    Get    "/approvals"                   Read get(operations::approvals);
+    Post   "/approvals/{id}/approve"      Operate post(operations::approve);
+    Post   "/approvals/{id}/reject"       Operate post(operations::reject);
+    Delete "/approvals/{id}"              Operate delete(operations::forget);
+    Get    "/neighbours"                  Read get(operations::neighbours);
+    Post   "/neighbours/{name}/test"      Server post(operations::test);
+    Get    "/attempts"                    Read get(audit::attempts);
+    Get    "/explain"                     Read get(audit::explain);
+    Get    "/audit/head"                  ServerSecure get(audit::head);
+    Post   "/audit/verify"                ServerSecure post(audit::verify);
+    Get    "/secrets"                     ServerSecure get(secrets::show);
+    Post   "/secrets/unlock"              ServerSecure post(secrets::unlock);
+    Post   "/secrets/keks"                ServerSecure post(secrets::add);
+    Post   "/secrets/keks/{id}/retire"    ServerSecure post(secrets::retire);
+    Post   "/secrets/rewrap"              ServerSecure post(secrets::rewrap);
+    Post   "/secrets/rekey"               ServerSecure post(secrets::rekey);
+    Post   "/secrets/verify"              ServerSecure post(secrets::verify);
+    Post   "/secrets/reset"               Server post(secrets::reset);
+    Get    "/backups"                     Server get(backups::list);
+    Post   "/backups"                     Server post(backups::create);
 }
 
 impl Verb {

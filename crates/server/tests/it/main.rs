@@ -9,4 +9,5 @@ mod listeners;
 mod operator_api;
 mod running;
 mod sessions;
+mod thingsboard_rest;
 mod webhook_manual;

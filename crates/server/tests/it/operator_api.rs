@@ -89,7 +89,7 @@ impl House {
     }
 
     fn token(&self, tenant: Option<&str>, life_ms: Option<u64>) -> Secret {
-        let wanted = NewOperatorToken { tenant, label: "", life_ms };
+        let wanted = NewOperatorToken { role: domain::Role::Admin, tenant, label: "", life_ms };
         self.registry.create_operator_token(&Operator::server("test"), wanted).unwrap().0
     }
 

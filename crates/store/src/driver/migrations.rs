@@ -36,6 +36,8 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/main/0004_turns.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/main/0005_holders.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/main/0006_devices.sql"), compatible_from: 2 },
+        // An older server would take every token for an admin's, and would not know what is frozen.
+        Step { sql: include_str!("../../migrations/main/0007_operators.sql"), compatible_from: 7 },
     ],
     postgres: &[
         Step { sql: include_str!("../../migrations/postgres/main/0001_first.sql"), compatible_from: 1 },
@@ -44,6 +46,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/postgres/main/0004_turns.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0005_holders.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0006_devices.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/postgres/main/0007_operators.sql"), compatible_from: 7 },
     ],
 };
 
@@ -128,9 +131,9 @@ mod tests {
 
     #[test]
     fn a_newer_schema_is_used_while_it_says_that_we_can() {
-        let connection = with_version(70, 2);
+        let connection = with_version(70, 7);
         MAIN.migrate(Sql::Sqlite(&connection)).unwrap();
-        assert_eq!(read_version(Sql::Sqlite(&connection)).unwrap(), (70, 2));
+        assert_eq!(read_version(Sql::Sqlite(&connection)).unwrap(), (70, 7));
     }
 
     #[test]

@@ -78,6 +78,17 @@ impl Keys {
         Ok((public, signature))
     }
 
+    /// What tokens of sessions are signed by (HMAC-SHA-512). Derived from the journal's key like that of reports.
+    pub fn session_key(&self) -> Zeroizing<[u8; 64]> {
+        let mut key = Zeroizing::new([0; 64]);
+        for (half, label) in
+            key.chunks_mut(32).zip([b"muster/session-key/v1/0\0", b"muster/session-key/v1/1\0"])
+        {
+            half.copy_from_slice(hmac::sign(&self.journal, label).as_ref());
+        }
+        key
+    }
+
     /// The number of the key that new journal entries are chained with.
     pub(crate) fn journal_key_id(&self) -> u32 {
         u32::from(self.number)

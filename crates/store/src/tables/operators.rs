@@ -1,6 +1,6 @@
 //! Operators' tokens; only verifiers of them.
 
-use domain::{TenantId, Timestamp, Verifier};
+use domain::{Role, TenantId, Timestamp, Verifier};
 
 use super::{Change, View};
 use crate::StoreError;
@@ -14,6 +14,8 @@ pub struct OperatorToken {
     pub id: u64,
     /// The tenant it is limited to; `None` for the whole server.
     pub tenant: Option<TenantId>,
+    /// What its holder may do.
+    pub role: Role,
     /// The operators' own note.
     pub label: String,
     /// When it was made.
@@ -24,7 +26,20 @@ pub struct OperatorToken {
     pub revoked_at: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "id, tenant, label, created_at, expires_at, revoked_at";
+/// What a new token is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOperatorToken<'a> {
+    /// As [`OperatorToken::tenant`].
+    pub tenant: Option<TenantId>,
+    /// As [`OperatorToken::role`].
+    pub role: Role,
+    /// As [`OperatorToken::label`].
+    pub label: &'a str,
+    /// As [`OperatorToken::expires_at`].
+    pub expires_at: Option<Timestamp>,
+}
+
+const COLUMNS: &str = "id, tenant, label, created_at, expires_at, revoked_at, role";
 
 impl View<'_> {
     /// All tokens, the oldest first, the revoked ones among them.
@@ -34,6 +49,14 @@ impl View<'_> {
     pub fn operator_tokens(&self) -> Result<Vec<OperatorToken>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM operator_tokens ORDER BY id");
         self.sql.query(&sql, params![], read)
+    }
+
+    /// The token of this number, also where it has expired or was revoked.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn operator_token(&self, id: u64) -> Result<Option<OperatorToken>, StoreError> {
+        self.sql.first(&format!("SELECT {COLUMNS} FROM operator_tokens WHERE id = ?"), params![id], read)
     }
 
     /// The token with this verifier, also where it has expired or was revoked.
@@ -57,15 +80,14 @@ impl Change<'_> {
     pub fn create_operator_token(
         &mut self,
         verifier: &Verifier,
-        tenant: Option<TenantId>,
-        label: &str,
-        expires_at: Option<Timestamp>,
+        new: NewOperatorToken<'_>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        let sql = "INSERT INTO operator_tokens (tenant, label, verifier, created_at, expires_at)
-                   VALUES (?, ?, ?, ?, ?) RETURNING id";
-        let label = storable(label, "the token's label")?;
-        self.sql.one(sql, params![tenant, label, verifier, now, expires_at], |row| row.unsigned(0))
+        let sql = "INSERT INTO operator_tokens (tenant, label, verifier, created_at, expires_at, role)
+                   VALUES (?, ?, ?, ?, ?, ?) RETURNING id";
+        let label = storable(new.label, "the token's label")?;
+        let row = params![new.tenant, label, verifier, now, new.expires_at, new.role.word()];
+        self.sql.one(sql, row, |row| row.unsigned(0))
     }
 
     /// Revokes a token; one that is revoked already stays so. `false` where there is none.
@@ -82,6 +104,7 @@ fn read(row: &Row<'_>) -> Result<OperatorToken, StoreError> {
     Ok(OperatorToken {
         id: row.unsigned(0)?,
         tenant: row.opt_unsigned(1)?.map(TenantId),
+        role: super::accounts::role(row, 6)?,
         label: row.string(2)?,
         created_at: row.time(3)?,
         expires_at: row.opt_time(4)?,

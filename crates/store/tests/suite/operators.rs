@@ -1,6 +1,6 @@
 use domain::profile::NamePattern;
-use domain::{DeviceRecord, DeviceState, Profile, Reprovision, Secret, TenantId, Timestamp, Version};
-use store::{Change, SecretLimits, StoreError};
+use domain::{DeviceRecord, DeviceState, Profile, Reprovision, Role, Secret, TenantId, Timestamp, Version};
+use store::{Change, NewOperatorToken, SecretLimits, StoreError};
 
 use crate::house::{HOME, House, NOW};
 
@@ -30,11 +30,12 @@ fn operator_tokens_are_found_by_verifier_and_stay_revoked() {
     let house = House::new();
     let verifier = house.verifier("mst_1");
     let end = Some(NOW.plus_ms(5));
-    let id = write(&house, |change| change.create_operator_token(&verifier, Some(HOME), "ci", end, NOW));
+    let new = NewOperatorToken { tenant: Some(HOME), role: Role::Viewer, label: "ci", expires_at: end };
+    let id = write(&house, |change| change.create_operator_token(&verifier, new, NOW));
     let found = || house.store.read(|view| view.operator_token_by_verifier(&verifier)).unwrap().unwrap();
     assert_eq!(
-        (found().id, found().tenant, found().expires_at, found().revoked_at),
-        (id, Some(HOME), end, None)
+        (found().id, found().tenant, found().role, found().expires_at, found().revoked_at),
+        (id, Some(HOME), Role::Viewer, end, None)
     );
     assert!(write(&house, |change| change.revoke_operator_token(id, NOW)));
     assert!(write(&house, |change| change.revoke_operator_token(id, NOW.plus_ms(9))));

@@ -26,6 +26,28 @@ impl ErrorBody {
     }
 }
 
+/// The same in the key order of the framework beneath ThingsBoard, which says no where ThingsBoard is not asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrameworkErrorBody {
+    /// As [`ErrorBody::message`].
+    pub message: String,
+    /// As [`ErrorBody::error_code`].
+    pub error_code: u16,
+    /// As [`ErrorBody::status`].
+    pub status: u16,
+    /// As [`ErrorBody::timestamp`].
+    pub timestamp: i64,
+}
+
+impl FrameworkErrorBody {
+    /// The body as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        json::to_vec(self)
+    }
+}
+
 /// The values of `errorCode`.
 #[derive(Debug)]
 pub struct ErrorCode;
@@ -47,6 +69,10 @@ impl ErrorCode {
     pub const ITEM_NOT_FOUND: u16 = 32;
     /// Asked too often (429).
     pub const TOO_MANY_REQUESTS: u16 = 33;
+    /// It was changed meanwhile (409).
+    pub const VERSION_CONFLICT: u16 = 35;
+    /// No more of them are allowed (403).
+    pub const ENTITIES_LIMIT: u16 = 41;
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ mod error_body;
 mod number;
 mod provision_request;
 mod provision_response;
+pub mod rest;
 pub mod telemetry;
 pub mod topic;
 
-pub use error_body::{ErrorBody, ErrorCode};
+pub use error_body::{ErrorBody, ErrorCode, FrameworkErrorBody};
 pub use provision_request::{CredentialsType, ProvisionRequest, ProvisionRequestError};
 pub use provision_response::{
     Credentials, NOT_FOUND_MESSAGE, PLAIN_FAILURE_MESSAGE, ProvisionResponse, ProvisionResponseError,

@@ -1,0 +1,215 @@
+//! Local accounts of operators: people who sign on with a password.
+
+use std::collections::HashMap;
+
+use domain::{Power, Role, Secret, TenantId, Timestamp};
+use serde_json::json;
+use store::{Account, Change};
+
+use super::journal::Deed;
+use super::{Operator, Registry, RegistryError, Right, What, Who, passwords, tenants};
+
+const MOST_NAME_CHARS: usize = 255;
+/// The shortest password, in characters.
+pub const LEAST_PASSWORD_CHARS: usize = 12;
+/// The longest one: far more than anybody types. A bound, for what is hashed is given by strangers.
+pub const MOST_PASSWORD_CHARS: usize = 256;
+
+/// An account as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountView {
+    /// Its number.
+    pub id: u64,
+    /// What it signs on with.
+    pub name: String,
+    /// The name of the tenant it is limited to; `None` for the whole server.
+    pub tenant: Option<String>,
+    /// What it may do.
+    pub role: Role,
+    /// Whether a password opens it.
+    pub has_password: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub changed_at: Timestamp,
+    /// Since when it is shut out.
+    pub disabled_at: Option<Timestamp>,
+}
+
+/// What a new account is to be.
+#[derive(Clone, Debug)]
+pub struct NewAccount<'a> {
+    /// What it signs on with: an e-mail address or another name, on the whole server its only one.
+    pub name: &'a str,
+    /// The tenant it is limited to; `None` for the whole server.
+    pub tenant: Option<&'a str>,
+    /// What it may do.
+    pub role: Role,
+    /// Its password; `None` where none opens it.
+    pub password: Option<Secret>,
+}
+
+impl Registry {
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// `right-missing` where it would be allowed more than the operator; `tenant-not-found`; `account-exists`;
+    /// `value-invalid` for a name or a password that breaks the rules.
+    pub fn create_account(
+        &self,
+        operator: &Operator,
+        new: &NewAccount<'_>,
+    ) -> Result<AccountView, RegistryError> {
+        operator.require(Power::Administer)?;
+        let name = checked_name(new.name)?;
+        let tenant = match new.tenant {
+            Some(name) => Some(self.tenant(operator, Some(name))?.id),
+            None => operator.require_server().map(|()| None)?,
+        };
+        let password = new.password.as_ref().map(|password| self.kept_password(password)).transpose()?;
+        let now = self.now();
+        self.store.write(|change: &mut Change<'_>| {
+            if change.account_by_name(name)?.is_some() {
+                return Err(RegistryError::Exists { what: What::Account, name: name.to_owned() });
+            }
+            let row = store::NewAccount { tenant, name, password: password.as_ref(), role: new.role };
+            let id = change.create_account(row, now)?;
+            let detail = json!({ "account": id, "name": name, "role": new.role.word() });
+            self.journal(change, operator, &Deed::of(tenant, "account-created", detail))?;
+            let made = change.account(id)?.ok_or_else(|| RegistryError::not_found(What::Account, name))?;
+            Ok(view(made, &tenants::names(change)?))
+        })
+    }
+
+    /// The accounts that an operator may see, by name.
+    ///
+    /// # Errors
+    /// `right-missing`; what the store says.
+    pub fn accounts(&self, operator: &Operator) -> Result<Vec<AccountView>, RegistryError> {
+        operator.require(Power::Administer)?;
+        let (accounts, names) = self.store.read(|view| Ok((view.accounts()?, tenants::names(view)?)))?;
+        let seen = accounts.into_iter().filter(|account| reaches(operator, account));
+        Ok(seen.map(|account| view(account, &names)).collect())
+    }
+
+    /// Gives an account another password. Its sessions end. One's own may be changed by anybody.
+    ///
+    /// # Errors
+    /// `right-missing`, `account-not-found`, `value-invalid`.
+    pub fn set_account_password(
+        &self,
+        operator: &Operator,
+        name: &str,
+        password: &Secret,
+    ) -> Result<(), RegistryError> {
+        let kept = self.kept_password(password)?;
+        self.change_account(operator, name, "account-password-set", |account, _| {
+            account.password = Some(kept.clone());
+        })
+    }
+
+    /// Gives an account another role. Its sessions end.
+    ///
+    /// # Errors
+    /// `right-missing`, `account-not-found`.
+    pub fn set_account_role(&self, operator: &Operator, name: &str, role: Role) -> Result<(), RegistryError> {
+        operator.require(Power::Administer)?;
+        self.change_account(operator, name, "account-role-set", |account, _| account.role = role)
+    }
+
+    /// Shuts an account out, or lets it in again. Its sessions end.
+    ///
+    /// # Errors
+    /// `right-missing`, `account-not-found`.
+    pub fn set_account_disabled(
+        &self,
+        operator: &Operator,
+        name: &str,
+        disabled: bool,
+    ) -> Result<(), RegistryError> {
+        operator.require(Power::Administer)?;
+        let kind = if disabled { "account-disabled" } else { "account-enabled" };
+        self.change_account(operator, name, kind, |account, now| {
+            account.disabled_at = disabled.then(|| account.disabled_at.unwrap_or(now));
+        })
+    }
+
+    /// Deletes an account.
+    ///
+    /// # Errors
+    /// `right-missing`, `account-not-found`.
+    pub fn delete_account(&self, operator: &Operator, name: &str) -> Result<(), RegistryError> {
+        operator.require(Power::Administer)?;
+        self.store.write(|change: &mut Change<'_>| {
+            let account = reachable(change, operator, name)?;
+            change.delete_account(account.id)?;
+            let detail = json!({ "account": account.id, "name": name });
+            self.journal(change, operator, &Deed::of(account.tenant, "account-deleted", detail))
+        })
+    }
+
+    fn change_account(
+        &self,
+        operator: &Operator,
+        name: &str,
+        kind: &'static str,
+        edit: impl Fn(&mut Account, Timestamp),
+    ) -> Result<(), RegistryError> {
+        let now = self.now();
+        self.store.write(|change: &mut Change<'_>| {
+            let mut account = reachable(change, operator, name)?;
+            edit(&mut account, now);
+            change.set_account(&account, now)?;
+            let detail = json!({ "account": account.id, "name": name, "role": account.role.word() });
+            self.journal(change, operator, &Deed::of(account.tenant, kind, detail))
+        })
+    }
+
+    fn kept_password(&self, password: &Secret) -> Result<Secret, RegistryError> {
+        let chars = password.expose().chars().count();
+        if !(LEAST_PASSWORD_CHARS..=MOST_PASSWORD_CHARS).contains(&chars) {
+            let rule = format!("a password has {LEAST_PASSWORD_CHARS} to {MOST_PASSWORD_CHARS} characters.");
+            return Err(RegistryError::invalid("password", rule));
+        }
+        Ok(passwords::kept(self.store.keys()?, password, &mut *self.entropy())?)
+    }
+}
+
+/// The account of that name, where the operator may change it; one that it may not see is not there.
+fn reachable(change: &Change<'_>, operator: &Operator, name: &str) -> Result<Account, RegistryError> {
+    let found = change.account_by_name(name)?.filter(|account| reaches(operator, account));
+    let account = found.ok_or_else(|| RegistryError::not_found(What::Account, name))?;
+    if operator.who != Who::Account(account.id) {
+        operator.require(Power::Administer)?;
+    }
+    Ok(account)
+}
+
+fn reaches(operator: &Operator, account: &Account) -> bool {
+    match (operator.right, account.tenant) {
+        (Right::Server, _) => true,
+        (Right::Tenant(own), tenant) => tenant == Some(own),
+    }
+}
+
+fn view(account: Account, names: &HashMap<TenantId, String>) -> AccountView {
+    AccountView {
+        id: account.id,
+        name: account.name,
+        tenant: account.tenant.map(|tenant| names.get(&tenant).cloned().unwrap_or_default()),
+        role: account.role,
+        has_password: account.password.is_some(),
+        created_at: account.created_at,
+        changed_at: account.changed_at,
+        disabled_at: account.disabled_at,
+    }
+}
+
+fn checked_name(name: &str) -> Result<&str, RegistryError> {
+    let fits = !name.is_empty()
+        && name.trim() == name
+        && name.chars().count() <= MOST_NAME_CHARS
+        && !name.chars().any(char::is_control);
+    let rule = "1 to 255 characters, no blank before or after it, no control character.";
+    if fits { Ok(name) } else { Err(RegistryError::invalid("name", rule)) }
+}

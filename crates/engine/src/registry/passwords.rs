@@ -1,0 +1,249 @@
+//! Passwords: how one is recognised, and where that is worked out.
+//!
+//! Recognising a password costs tens of milliseconds and 19 MiB by intent. So it is done by a few threads of
+//! their own, at the lowest priority, one password after the other: guessing takes nothing from devices.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use domain::{CredentialKeys, Entropy, Secret, Verifier};
+use parking_lot::{Condvar, Mutex};
+use store::StoreError;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+/// What OWASP asks of Argon2id, in its least memory-hungry but one variant.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+const SALT_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
+
+/// Passwords that wait at most; whoever comes then is told to come again.
+const MOST_WAITING: usize = 4096;
+/// Threads that recognise passwords: one for every so many processors.
+const CORES_PER_THREAD: usize = 4;
+/// How much everybody else goes before these threads.
+const NICENESS: i32 = 15;
+
+// === What is kept of a password ===
+
+/// What is kept of a password: Argon2id over a keyed digest, so that the main database alone does not suffice to
+/// guess it.
+///
+/// # Errors
+/// Where the parameters are refused; they are constants.
+pub(super) fn kept(
+    keys: &dyn CredentialKeys,
+    password: &Secret,
+    entropy: &mut dyn Entropy,
+) -> Result<Secret, StoreError> {
+    let mut salt = [0; SALT_BYTES];
+    entropy.fill(&mut salt);
+    let hash = hash(keys, password, &salt, &Recipe::today())?;
+    let Recipe { memory, passes, lanes } = Recipe::today();
+    let text = format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${}${}", hex(&salt), hex(&*hash));
+    Ok(Secret::new(text))
+}
+
+/// Whether this is the password of which `kept` was kept. In constant time. Without one it costs the same, and
+/// the answer is no.
+pub(super) fn is_it(
+    keys: &dyn CredentialKeys,
+    password: &Secret,
+    kept: Option<&Secret>,
+) -> Result<bool, StoreError> {
+    let parsed = kept.and_then(|kept| parse(kept.expose()));
+    let known = parsed.is_some();
+    let nobody = || (Recipe::today(), vec![0; SALT_BYTES], [0; HASH_BYTES]);
+    let (recipe, salt, wanted) = parsed.unwrap_or_else(nobody);
+    let found = hash(keys, password, &salt, &recipe)?;
+    // Verifiers are compared in constant time.
+    Ok(known & (Verifier(*found) == Verifier(wanted)))
+}
+
+struct Recipe {
+    memory: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+impl Recipe {
+    fn today() -> Recipe {
+        Recipe { memory: MEMORY_KIB, passes: PASSES, lanes: LANES }
+    }
+}
+
+fn hash(
+    keys: &dyn CredentialKeys,
+    password: &Secret,
+    salt: &[u8],
+    recipe: &Recipe,
+) -> Result<Zeroizing<[u8; HASH_BYTES]>, StoreError> {
+    let failed =
+        |error: argon2::Error| StoreError::Unavailable(format!("a password could not be hashed: {error}"));
+    let params = Params::new(recipe.memory, recipe.passes, recipe.lanes, Some(HASH_BYTES)).map_err(failed)?;
+    let digest = keys.verifier(&format!("operator-password\0{}", password.expose()));
+    let mut hash = Zeroizing::new([0; HASH_BYTES]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(&digest.0, salt, &mut *hash)
+        .map_err(failed)?;
+    Ok(hash)
+}
+
+fn parse(text: &str) -> Option<(Recipe, Vec<u8>, [u8; HASH_BYTES])> {
+    let mut parts = text.strip_prefix("$argon2id$v=19$")?.split('$');
+    let (numbers, salt, hash) = (parts.next()?, parts.next()?, parts.next()?);
+    let mut numbers = numbers.split(',').map(|part| part.split_once('=')?.1.parse::<u32>().ok());
+    let mut number = || numbers.next().flatten();
+    let recipe = Recipe { memory: number()?, passes: number()?, lanes: number()? };
+    Some((recipe, bytes(salt)?, bytes(hash)?.try_into().ok()?))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let pairs = (0..hex.len()).step_by(2).map(|at| hex.get(at..at + 2));
+    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
+}
+
+// === Where it is worked out ===
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads that recognise passwords. They end when the last registry does.
+pub(super) struct Doorkeepers {
+    line: Arc<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    waiting: Mutex<Waiting>,
+    came: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    started: bool,
+    over: bool,
+}
+
+impl Default for Doorkeepers {
+    fn default() -> Doorkeepers {
+        Doorkeepers { line: Arc::new(Line::default()) }
+    }
+}
+
+impl Doorkeepers {
+    /// Has `work` done by one of the threads; `None` where too many wait already.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (tell, told) = oneshot::channel();
+        // Whoever went away meanwhile is not told, and costs nothing.
+        let job = move || {
+            if !tell.is_closed() {
+                let _ = tell.send(work());
+            }
+        };
+        self.push(Box::new(job))?;
+        told.await.ok()
+    }
+
+    fn push(&self, job: Job) -> Option<()> {
+        let mut waiting = self.line.waiting.lock();
+        if waiting.jobs.len() >= MOST_WAITING {
+            return None;
+        }
+        if !waiting.started {
+            self.start().ok()?;
+            waiting.started = true;
+        }
+        waiting.jobs.push_back(job);
+        self.line.came.notify_one();
+        Some(())
+    }
+
+    fn start(&self) -> std::io::Result<()> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..cores.div_ceil(CORES_PER_THREAD) {
+            let line = Arc::clone(&self.line);
+            std::thread::Builder::new().name("passwords".to_owned()).spawn(move || line.work())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Doorkeepers {
+    fn drop(&mut self) {
+        self.line.waiting.lock().over = true;
+        self.line.came.notify_all();
+    }
+}
+
+impl Line {
+    fn work(&self) {
+        // Where it is not granted the threads are only few, which is most of it.
+        let _ = rustix::process::nice(NICENESS);
+        while let Some(job) = self.next() {
+            job();
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            if waiting.over {
+                return None;
+            }
+            if let Some(job) = waiting.jobs.pop_front() {
+                return Some(job);
+            }
+            self.came.wait(&mut waiting);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::SystemEntropy;
+
+    struct Test(u8);
+
+    impl CredentialKeys for Test {
+        fn verifier(&self, text: &str) -> Verifier {
+            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[self.0]);
+            Verifier(aws_lc_rs::hmac::sign(&key, text.as_bytes()).as_ref().try_into().unwrap())
+        }
+
+        fn sha3_256_hex(&self, _: &str) -> String {
+            String::new()
+        }
+    }
+
+    #[test]
+    fn a_password_is_recognised_and_no_other_one_nor_under_other_keys() {
+        let right = Secret::new("correct horse battery");
+        let of_it = kept(&Test(1), &right, &mut SystemEntropy::default()).unwrap();
+        assert!(of_it.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(is_it(&Test(1), &right, Some(&of_it)).unwrap());
+        assert!(!is_it(&Test(1), &Secret::new("correct horse"), Some(&of_it)).unwrap());
+        assert!(!is_it(&Test(2), &right, Some(&of_it)).unwrap());
+        assert!(!is_it(&Test(1), &right, None).unwrap());
+        assert!(!is_it(&Test(1), &right, Some(&Secret::new("$argon2id$v=19$"))).unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_doorkeepers_do_what_they_are_asked_one_after_the_other() {
+        let doorkeepers = Doorkeepers::default();
+        for number in 0..20 {
+            assert_eq!(doorkeepers.ask(move || number).await, Some(number));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Local accounts of operators, and the sessions that they left before their end.
+
+use domain::{Role, Secret, TenantId, Timestamp};
+
+use super::{Change, View};
+use crate::StoreError;
+use crate::driver::{Row, params};
+use crate::error::storable;
+
+/// A person who may sign on.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its number, never used twice.
+    pub id: u64,
+    /// The tenant it is limited to; `None` for the whole server.
+    pub tenant: Option<TenantId>,
+    /// What it signs on with: an e-mail address or another name, as it was typed.
+    pub name: String,
+    /// What its password is recognised by (Argon2id, as PHC text); `None` where no password opens it.
+    pub password: Option<Secret>,
+    /// What it may do.
+    pub role: Role,
+    /// Rises with every change that ends its sessions.
+    pub epoch: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub changed_at: Timestamp,
+    /// Since when it is shut out.
+    pub disabled_at: Option<Timestamp>,
+}
+
+/// What a new account is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct NewAccount<'a> {
+    /// As [`Account::tenant`].
+    pub tenant: Option<TenantId>,
+    /// As [`Account::name`].
+    pub name: &'a str,
+    /// As [`Account::password`].
+    pub password: Option<&'a Secret>,
+    /// As [`Account::role`].
+    pub role: Role,
+}
+
+const COLUMNS: &str = "id, tenant, name, password, role, epoch, created_at, changed_at, disabled_at";
+
+impl View<'_> {
+    /// All accounts, by name.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.sql.query(&format!("SELECT {COLUMNS} FROM accounts ORDER BY name"), params![], read)
+    }
+
+    /// The account of that name.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        // No name holds what the database cannot keep.
+        let Ok(name) = storable(name, "an account's name") else { return Ok(None) };
+        let sql = format!("SELECT {COLUMNS} FROM accounts WHERE name = ?");
+        self.sql.first(&sql, params![name], read)
+    }
+
+    /// The account of that number.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn account(&self, id: u64) -> Result<Option<Account>, StoreError> {
+        self.sql.first(&format!("SELECT {COLUMNS} FROM accounts WHERE id = ?"), params![id], read)
+    }
+
+    /// Whether a session was left before its end.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn session_has_ended(&self, session: &str) -> Result<bool, StoreError> {
+        let Ok(session) = storable(session, "a session") else { return Ok(true) };
+        self.sql.exists("SELECT 1 FROM ended_sessions WHERE session = ?", params![session])
+    }
+}
+
+impl Change<'_> {
+    /// Makes an account whose name is free, and returns its number.
+    ///
+    /// # Errors
+    /// What the database says, also where the name is taken.
+    pub fn create_account(&mut self, new: NewAccount<'_>, now: Timestamp) -> Result<u64, StoreError> {
+        let sql = "INSERT INTO accounts (tenant, name, password, role, epoch, created_at, changed_at)
+                   VALUES (?, ?, ?, ?, 1, ?, ?) RETURNING id";
+        let name = storable(new.name, "an account's name")?;
+        let password = new.password.map(Secret::expose);
+        let row = params![new.tenant, name, password, new.role.word(), now, now];
+        self.sql.one(sql, row, |row| row.unsigned(0))
+    }
+
+    /// Keeps an account as it is now: password, role, and whether it is shut out. Its sessions end.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn set_account(&mut self, account: &Account, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE accounts SET password = ?, role = ?, disabled_at = ?, changed_at = ?,
+                   epoch = epoch + 1 WHERE id = ?";
+        let password = account.password.as_ref().map(Secret::expose);
+        let row = params![password, account.role.word(), account.disabled_at, now, account.id];
+        self.sql.execute(sql, row)?;
+        Ok(())
+    }
+
+    /// Deletes an account. Its number is not used again.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn delete_account(&mut self, id: u64) -> Result<(), StoreError> {
+        self.sql.execute("DELETE FROM accounts WHERE id = ?", params![id])?;
+        Ok(())
+    }
+
+    /// Ends a session before its time, and forgets those whose time is over anyway.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn end_session(
+        &mut self,
+        session: &str,
+        ends_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.sql.execute("DELETE FROM ended_sessions WHERE ends_at < ?", params![now])?;
+        let sql = "INSERT INTO ended_sessions (session, ends_at) VALUES (?, ?) ON CONFLICT DO NOTHING";
+        self.sql.execute(sql, params![storable(session, "a session")?, ends_at])?;
+        Ok(())
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<Account, StoreError> {
+    Ok(Account {
+        id: row.unsigned(0)?,
+        tenant: row.opt_unsigned(1)?.map(TenantId),
+        name: row.string(2)?,
+        password: row.opt_string(3)?.map(Secret::new),
+        role: role(row, 4)?,
+        epoch: row.unsigned(5)?,
+        created_at: row.time(6)?,
+        changed_at: row.time(7)?,
+        disabled_at: row.opt_time(8)?,
+    })
+}
+
+/// The role in a column.
+pub(super) fn role(row: &Row<'_>, column: usize) -> Result<Role, StoreError> {
+    let word = row.text(column)?;
+    Role::from_word(word).ok_or_else(|| StoreError::corrupt("a role", word))
+}
