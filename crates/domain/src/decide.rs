@@ -53,6 +53,21 @@ impl Owed {
     }
 }
 
+impl DeviceRecord {
+    /// The device as it is once an operator lets it come in anew: expected, without credentials, and welcome also
+    /// where only new devices are. `None` for one that has not come in.
+    pub fn reset(&self, now: Timestamp) -> Option<DeviceRecord> {
+        Some(DeviceRecord {
+            state: self.state.reset()?,
+            state_since: now,
+            credential: Credential::None,
+            owed: Owed { return_home: true, ..Owed::default() },
+            version: Version(self.version.0 + 1),
+            ..self.clone()
+        })
+    }
+}
+
 /// What a decision needs to know, read for it outside any transaction.
 #[derive(Clone, Debug)]
 pub struct Facts {

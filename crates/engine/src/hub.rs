@@ -2,6 +2,8 @@
 //!
 //! A writer of its own, so that provisioning does not wait for it. An acknowledged value is synced.
 
+mod own;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +17,8 @@ use tokio::sync::oneshot;
 use crate::device_auth::Connected;
 use crate::queue::{self, Message};
 use crate::shared::Shared;
+
+pub use own::{Keys, Own, Wanted};
 
 /// How long posts are gathered while they come faster than they are written: fewer syncs, which
 /// provisioning waits for as well. A lone post does not wait.

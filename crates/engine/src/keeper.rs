@@ -72,7 +72,10 @@ pub(crate) fn follow_others(shared: &Arc<Shared>, sessions: &dyn Sessions, stop:
 }
 
 fn follow(shared: &Shared, sessions: &dyn Sessions) -> Result<(), StoreError> {
-    let Changes { settings, devices } = shared.store.changes()?;
+    let Changes { settings, devices, shared: told } = shared.store.changes()?;
+    for (device, keys) in told {
+        sessions.shared_changed(device, &keys);
+    }
     if settings {
         shared.profiles.clear();
     }

@@ -24,6 +24,7 @@ mod shared;
 mod sim;
 mod throttle;
 mod trouble;
+mod values;
 mod waiting;
 
 use std::sync::Arc;
@@ -36,15 +37,16 @@ use parking_lot::Mutex;
 use store::Store;
 
 pub use device_auth::{Connected, DeviceAuth};
-pub use hub::{Hub, NewSample};
+pub use hub::{Hub, Keys, NewSample, Own, Wanted};
 pub use ports::{
-    Asked, Attributes, Clock, Connector, DeviceView, Ensured, Farewell, Fault, Hook, HookAnswer, Ports,
-    Sessions, Task,
+    Asked, Attributes, Call, CallFailure, Caller, Clock, Connector, DeviceView, Ensured, Farewell, Fault,
+    Hook, HookAnswer, Ports, Sessions, Task,
 };
 pub use provisioner::Provisioner;
 pub use registry::Registry;
-pub use store::{Scope, StoreError, Value};
+pub use store::{AttributeScope, LastValue, Latest, Scope, StoreError, Value};
 pub use throttle::{BucketKey, Rate, Throttle};
+pub use values::as_json;
 
 use batch::{Batcher, Job};
 use fair_queue::FairQueue;

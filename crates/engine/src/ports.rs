@@ -1,12 +1,14 @@
 //! What the engine needs from outside: time, chance, the sessions it may close, the neighbours it keeps in step
 //! with devices and the people it asks.
 
+mod calls;
 mod neighbours;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use domain::{DeviceKey, Entropy, Generation, Timestamp};
 use std::sync::Arc;
 
+pub use calls::{Call, CallFailure, Caller};
 pub use neighbours::{Asked, Attributes, Connector, DeviceView, Ensured, Fault, Hook, HookAnswer, Task};
 
 /// Tells the time.
@@ -72,6 +74,14 @@ pub trait Sessions: Send + Sync {
 
     /// Closes the sessions of these devices, unless they were opened with the credentials of that generation.
     fn close_others(&self, standing: &[(DeviceKey, Option<Generation>)]);
+
+    /// Attributes that a device shares were set or taken away: whoever listens here for it is told what stands now.
+    fn shared_changed(&self, _device: DeviceKey, _keys: &[String]) {}
+
+    /// Asks a device for something. It may have until the call's end to come for it.
+    fn call(&self, _device: DeviceKey, _call: Call) -> Task<'static, Result<serde_json::Value, CallFailure>> {
+        Box::pin(async { Err(CallFailure::NobodyListens) })
+    }
 }
 
 /// Why a session is closed from our side.

@@ -36,6 +36,7 @@ pub struct Server {
     layout: Layout,
     registry: Registry,
     engine: Arc<Engine>,
+    sessions: Arc<Sessions>,
     certificate: Option<Arc<Certificate>>,
     stopper: Stopper,
     grace: Duration,
@@ -68,6 +69,8 @@ impl Server {
             provisioner: engine.provisioner.clone(),
             device_auth: engine.device_auth.clone(),
             hub: engine.hub.clone(),
+            sessions: Arc::clone(&sessions),
+            device_calls: hooks::device_calls::device_calls(config)?.map(Arc::new),
         };
         let protocols = Protocols::new(faces, settings(config));
         let (stopper, stop) = listeners::stopper();
@@ -80,13 +83,22 @@ impl Server {
         ));
         let addresses = sockets.addresses()?;
         let http = Arc::new(listeners::http::Shared::new(protocols.clone(), operators, &config.http));
-        let mqtt = Arc::new(listeners::mqtt::Shared::new(protocols, sessions, &config.mqtt));
+        let mqtt = Arc::new(listeners::mqtt::Shared::new(protocols, Arc::clone(&sessions), &config.mqtt));
         sockets.serve(config, &http, &mqtt, certificate.clone(), &stop);
         tokio::spawn(unlock_when_possible(registry.clone(), stop.clone()));
         tokio::spawn(keep_up(figures, stop));
         tracing::info!(name = config.name, http = ?addresses.http, https = ?addresses.https, mqtt = ?addresses.mqtt, "serving");
         let grace = config::seconds(config.stop.grace_s);
-        Ok(Server { addresses, layout, registry, engine: Arc::new(engine), certificate, stopper, grace })
+        Ok(Server {
+            addresses,
+            layout,
+            registry,
+            engine: Arc::new(engine),
+            sessions,
+            certificate,
+            stopper,
+            grace,
+        })
     }
 
     /// Where it listens.
@@ -124,6 +136,7 @@ impl Server {
     pub async fn stop(self) {
         tracing::info!("stopping");
         self.stopper.stop();
+        self.sessions.stop_waiting();
         if tokio::time::timeout(self.grace, self.stopper.everybody_is_gone()).await.is_err() {
             tracing::warn!(grace_s = self.grace.as_secs(), "some connections did not end in time");
         }

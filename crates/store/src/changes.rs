@@ -6,7 +6,8 @@ use domain::DeviceKey;
 
 use crate::StoreError;
 use crate::driver::{Sql, params};
-use crate::tables::journal::{ATTEMPT, Head, Position, TIE};
+use crate::tables::attributes::AttributeScope;
+use crate::tables::journal::{ATTEMPT, ATTRIBUTES_DELETED, ATTRIBUTES_SAVED, Head, Position, TIE, detail_in};
 
 /// Entries of one writer that are read at once.
 const MOST_READ: u32 = 5_000;
@@ -18,6 +19,8 @@ pub struct Changes {
     pub settings: bool,
     /// Devices that were given credentials, or changed by operators or steps.
     pub devices: Vec<DeviceKey>,
+    /// Keys of attributes that devices share, and that operators set or took away.
+    pub shared: Vec<(DeviceKey, Vec<String>)>,
 }
 
 /// How far each other writer's entries are known.
@@ -47,16 +50,27 @@ impl Seen {
         let number = self.0.entry(writer).or_default();
         let after = Position { writer, number: *number }.packed();
         let end = Position { writer: writer + 1, number: 0 }.packed();
-        let text = "SELECT position, device, kind FROM journal WHERE position > ? AND position < ?
+        let text = "SELECT position, device, kind, detail FROM journal WHERE position > ? AND position < ?
                     ORDER BY position LIMIT ?";
         sql.each(text, params![after, end, MOST_READ], |row| {
             *number = Position::unpack(row.int(0)?).number;
             match (row.text(2)?, row.opt_unsigned(1)?) {
                 (ATTEMPT | TIE, _) => {}
+                (ATTRIBUTES_SAVED | ATTRIBUTES_DELETED, Some(device)) => {
+                    changes.shared.extend(shared_keys(row.bytes(3)?).map(|keys| (DeviceKey(device), keys)));
+                }
                 (_, Some(device)) => changes.devices.push(DeviceKey(device)),
                 (_, None) => changes.settings = true,
             }
             Ok(true)
         })
     }
+}
+
+/// The keys that an entry about attributes names, if they are of those that the device shares.
+fn shared_keys(detail: &[u8]) -> Option<Vec<String>> {
+    let detail = detail_in(detail)?;
+    let is_shared = detail.get("scope")?.as_str() == Some(AttributeScope::Shared.word());
+    let keys = detail.get("keys")?.as_array()?.iter().filter_map(|key| key.as_str().map(str::to_owned));
+    is_shared.then(|| keys.collect())
 }

@@ -41,7 +41,7 @@ use chain::Shared;
 use driver::{Database, Room, Sql, Synchronous};
 use record::Recorder;
 use secrets::{AtHand, Keys, Vault};
-use tables::{devices, operations, profiles, questions, tenants};
+use tables::{attributes, devices, operations, profiles, questions, tenants};
 use upkeep::Swept;
 
 pub use changes::Changes;
@@ -56,6 +56,7 @@ pub use secrets::{
     Kek, KekNote, KeyError, KeyProvider, KeySource, LocalKek, Progress, ToSeal, Verified, Walk,
 };
 pub use tables::accounts::{Account, NewAccount};
+pub use tables::attributes::{Attribute, AttributeScope};
 pub use tables::devices::{DeviceOrder, DeviceRow, DeviceSearch};
 pub use tables::journal;
 pub use tables::operations::{
@@ -67,7 +68,7 @@ pub use tables::profiles::{NewProfile, ProfileRow, SecretLimits};
 pub use tables::questions::{ClaimedQuestion, HookSaid, NewQuestion, QuestionRow, Said};
 pub use tables::tenants::Tenant;
 pub use tables::{Change, View};
-pub use telemetry::{Latest, Sample, Scope, TelemetryStore, Value};
+pub use telemetry::{LastValue, Latest, Sample, Scope, Stretch, TelemetryStore, Value};
 
 /// The store. A clone is the same store; the last one to go closes it.
 #[derive(Clone)]
@@ -173,6 +174,37 @@ impl Store {
             Sql::Sqlite(_) => names.iter().map(|key| named(sql, key)).collect(),
             Sql::Postgres(_) => devices::batch::named(sql, names),
         })
+    }
+
+    /// The attributes of a scope of a device, by key.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn attributes_in(
+        &self,
+        device: DeviceKey,
+        scope: AttributeScope,
+    ) -> Result<Vec<Attribute>, StoreError> {
+        self.0.main.peek(|sql| attributes::within(sql, device, scope))
+    }
+
+    /// Notes that whoever knows what `verifier` was made of may claim a device, until `expires_at`. The first
+    /// claim stands until it has expired; `false` where one stands.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], what the database says.
+    pub fn claim(
+        &self,
+        (tenant, device): (TenantId, DeviceKey),
+        verifier: &Verifier,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.0.room.to_grow()?;
+        if self.0.main.peek(|sql| attributes::is_claimed(sql, device, now))? {
+            return Ok(false);
+        }
+        self.0.main.write(|sql| attributes::claim(sql, (tenant, device), verifier, expires_at, now))
     }
 
     /// The uses that group secrets have left; `None` where one is not limited, or gone.

@@ -81,6 +81,7 @@ pub(crate) fn void_credentials(sql: Sql<'_>) -> Result<(), StoreError> {
     for statement in [
         credentials,
         "DELETE FROM group_secrets",
+        "DELETE FROM claims",
         "UPDATE profiles SET version = version + 1",
         "DELETE FROM operator_tokens",
     ] {

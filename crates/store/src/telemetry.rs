@@ -2,6 +2,7 @@
 //! that provisioning does not wait for it.
 
 mod batch;
+mod series;
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use parking_lot::Mutex;
 use crate::StoreError;
 use crate::driver::{Database, Param, Room, Row, Sql, params};
 use crate::error::storable;
+
+pub use series::{LastValue, Stretch};
 
 /// How long history is kept, in milliseconds: seven days.
 pub const HISTORY_AGE_MS: i64 = 7 * 24 * 60 * 60 * 1000;

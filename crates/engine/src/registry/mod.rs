@@ -5,6 +5,7 @@
 
 mod accounts;
 mod approvals;
+mod attributes;
 mod backups;
 mod credentials;
 mod devices;
@@ -22,6 +23,7 @@ pub(crate) mod public_id;
 mod saving;
 mod secrets;
 mod sessions;
+mod telemetry;
 mod tenants;
 
 use std::net::IpAddr;
@@ -32,6 +34,7 @@ use store::Store;
 
 pub use accounts::{AccountView, LEAST_PASSWORD_CHARS, MOST_PASSWORD_CHARS, NewAccount};
 pub use approvals::Approval;
+pub use attributes::{Attribute, PROVISION_STATE, Whose};
 pub use backups::{Backup, BackupState};
 pub use credentials::{Chosen, CredentialsSave, DeviceCredentials};
 pub use devices::{Device, DevicePage, DeviceQuery, MOST_PER_PAGE};
@@ -51,6 +54,7 @@ pub use saving::{DeviceSave, ProfileWanted, Saved, Uniquify};
 pub use secrets::{Reset, SecretsView};
 pub use sessions::{Session, TokenFault};
 pub use store::{DeviceOrder, Kek, Progress, Tenant, Verified, Walk};
+pub use telemetry::{NewPoint, Reading};
 
 use crate::ports::Ports;
 use crate::throttle::{Rate, Throttle};

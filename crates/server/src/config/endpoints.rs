@@ -98,11 +98,15 @@ pub(super) fn is_name(name: &str) -> bool {
 pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     let connectors = config.connectors.iter().map(|part| ("connectors", part));
     let parts = connectors.chain(config.hooks.iter().map(|part| ("hooks", part)));
+    let calls = &config.devices.calls_hook;
+    let unnamed = (!calls.is_empty() && !config.hooks.contains_key(calls))
+        .then(|| ("devices.calls_hook".to_owned(), format!("there is no [hooks.{calls}]")));
     parts
         .flat_map(|(section, (name, endpoint))| {
             let place = move |(key, told)| (format!("{section}.{name}.{key}"), told);
             problems_of(endpoint, config.operations.lease_s).into_iter().map(place)
         })
+        .chain(unnamed)
         .collect()
 }
 

@@ -50,6 +50,8 @@ pub struct Config {
     /// Those who are asked before a decision, by name.
     #[serde(default)]
     pub hooks: BTreeMap<String, Endpoint>,
+    /// What connected devices may ask.
+    pub devices: Devices,
     /// How durable work is done.
     pub operations: Operations,
     /// How the server ends.
@@ -243,6 +245,14 @@ pub struct Provisioning {
     pub patience_s: u32,
     /// Most requests that wait for their decision.
     pub queue: u32,
+}
+
+/// Section `[devices]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Devices {
+    /// The hook that answers what devices ask; empty means that nobody does.
+    pub calls_hook: String,
 }
 
 /// Section `[operations]`.

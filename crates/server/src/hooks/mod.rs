@@ -1,5 +1,6 @@
 //! Hooks: other people's logic that is asked before a decision. One file for each kind.
 
+pub mod device_calls;
 pub mod webhook;
 
 use std::sync::Arc;

@@ -5,8 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::{DeviceKey, Generation};
+use engine::{Call, CallFailure};
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::mpsc;
+
+use super::calls::{Asked, Calls};
+use super::inbox::Inbox;
+use super::polls::{Ended, Poll, Polls, Topic};
 
 /// Shards of the registry, so that connecting devices do not wait for each other.
 const SHARDS: usize = 64;
@@ -28,12 +34,15 @@ pub struct Sessions {
     shards: Box<[Mutex<HashMap<DeviceKey, Entry>>]>,
     numbers: AtomicU64,
     closes: AtomicU64,
+    calls: Arc<Calls>,
+    polls: Arc<Polls>,
 }
 
 impl Default for Sessions {
     fn default() -> Sessions {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Sessions { shards, numbers: AtomicU64::new(0), closes: AtomicU64::new(0) }
+        let (numbers, closes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Sessions { shards, numbers, closes, calls: Arc::default(), polls: Arc::default() }
     }
 }
 
@@ -41,6 +50,7 @@ struct Entry {
     number: u64,
     generation: Generation,
     mailbox: mpsc::Sender<Kick>,
+    inbox: Arc<Inbox>,
 }
 
 /// A session's place in the registry; leaves it when it is dropped.
@@ -49,6 +59,7 @@ pub struct Place {
     device: DeviceKey,
     number: u64,
     mailbox: mpsc::Receiver<Kick>,
+    inbox: Arc<Inbox>,
 }
 
 impl Sessions {
@@ -56,12 +67,43 @@ impl Sessions {
     pub fn enter(self: &Arc<Sessions>, device: DeviceKey, generation: Generation) -> Place {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (sender, mailbox) = mpsc::channel(MAILBOX);
-        let before = self.shard(device).lock().insert(device, Entry { number, generation, mailbox: sender });
+        let inbox = Arc::<Inbox>::default();
+        let entry = Entry { number, generation, mailbox: sender, inbox: Arc::clone(&inbox) };
+        let before = self.shard(device).lock().insert(device, entry);
         if let Some(before) = before {
             // A full mailbox holds a reason to end already.
             let _ = before.mailbox.try_send(Kick::TakenOver);
         }
-        Place { sessions: Arc::clone(self), device, number, mailbox }
+        Place { sessions: Arc::clone(self), device, number, mailbox, inbox }
+    }
+
+    /// Enters a poll of a device over HTTP, opened with credentials of that generation; the one of that sort that
+    /// it had is over. `None` while there are too many.
+    pub fn poll(&self, device: DeviceKey, generation: Generation, topic: Topic) -> Option<Poll> {
+        self.polls.enter(device, generation, topic)
+    }
+
+    /// The oldest call that a device was not told of; from now on it was.
+    pub fn next_call(&self, device: DeviceKey) -> Option<Asked> {
+        self.calls.next(device)
+    }
+
+    /// A device's answer to a call. One to a call that nobody waits for is nobody's.
+    pub fn answer_call(&self, device: DeviceKey, id: u32, value: Value) {
+        self.calls.answer(device, id, value);
+    }
+
+    /// Ends everything that waits for a device or is waited for by one, from now on.
+    pub fn stop_waiting(&self) {
+        self.polls.close();
+        self.calls.close();
+    }
+
+    fn ring(&self, device: DeviceKey) {
+        if let Some(entry) = self.shard(device).lock().get(&device) {
+            entry.inbox.ring();
+        }
+        self.polls.with(device, Topic::Calls, Inbox::ring);
     }
 
     /// Rises whenever sessions are closed: who entered while it rose must show its credentials again.
@@ -93,12 +135,16 @@ impl engine::Sessions for Sessions {
                 // As above.
                 let _ = entry.mailbox.try_send(Kick::Void);
             }
+            let deleted = matches!(why, engine::Farewell::Deleted | engine::Farewell::Decommissioned);
+            self.polls.end(*device, if deleted { Ended::Deleted } else { Ended::Void });
         }
     }
 
     fn present(&self, devices: &[DeviceKey]) -> Vec<DeviceKey> {
         self.closes.fetch_add(1, Ordering::SeqCst);
-        devices.iter().copied().filter(|device| self.shard(*device).lock().contains_key(device)).collect()
+        let is_here =
+            |device: &DeviceKey| self.shard(*device).lock().contains_key(device) || self.polls.has(*device);
+        devices.iter().copied().filter(is_here).collect()
     }
 
     fn close_others(&self, standing: &[(DeviceKey, Option<Generation>)]) {
@@ -108,11 +154,31 @@ impl engine::Sessions for Sessions {
                 // As above.
                 let _ = entry.mailbox.try_send(Kick::Void);
             }
+            drop(shard);
+            self.polls.end_others(*device, *generation);
         }
+    }
+
+    fn shared_changed(&self, device: DeviceKey, keys: &[String]) {
+        if let Some(entry) = self.shard(device).lock().get(&device) {
+            entry.inbox.changed(keys);
+        }
+        self.polls.with(device, Topic::Attributes, |inbox| inbox.changed(keys));
+    }
+
+    fn call(&self, device: DeviceKey, call: Call) -> engine::Task<'static, Result<Value, CallFailure>> {
+        let begun = self.calls.begin(device, call);
+        self.ring(device);
+        Box::pin(async move { begun?.ended().await })
     }
 }
 
 impl Place {
+    /// What waits for the session.
+    pub fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
     /// Waits to be asked to end. May be given up and called again.
     pub async fn kicked(&mut self) -> Kick {
         self.mailbox.recv().await.unwrap_or(Kick::TakenOver)

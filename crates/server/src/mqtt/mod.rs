@@ -4,12 +4,15 @@ mod link;
 mod outgoing;
 mod session;
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use engine::Connected;
 use wire::mqtt::{Publish, Qos, ReasonCode};
 
+use crate::hub::Inbox;
 use crate::protocols::{Faces, Task};
 
 pub(crate) use link::{Link, Received};
@@ -53,8 +56,20 @@ pub trait MqttSession: Send {
     /// Ends a subscription; says whether there was one.
     fn unsubscribe(&mut self, filter: &str) -> bool;
 
-    /// Takes a message. What it says is acknowledged only after this is over.
-    fn publish<'a>(&'a mut self, message: &'a Publish, faces: &'a Faces) -> Task<'a, Verdict>;
+    /// Takes a message. What it says is acknowledged only after this is over; what takes longer is put into the
+    /// inbox, which only a device's session has.
+    fn publish<'a>(
+        &'a mut self,
+        message: &'a Publish,
+        inbox: Option<&'a Arc<Inbox>>,
+        faces: &'a Faces,
+    ) -> Task<'a, Verdict>;
+
+    /// What the device is told of its own accord, now that something may wait for it: after the inbox has rung, and
+    /// after it has subscribed.
+    fn listen<'a>(&'a mut self, _inbox: &'a Arc<Inbox>, _faces: &'a Faces) -> Task<'a, Vec<Answer>> {
+        Box::pin(async { Vec::new() })
+    }
 
     /// When the session ends by itself, whatever the client does.
     fn ends_at(&self) -> Option<Instant> {
@@ -81,7 +96,7 @@ pub enum Verdict {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Its topic.
-    pub topic: &'static str,
+    pub topic: Cow<'static, str>,
     /// 0 or 1.
     pub qos: Qos,
     /// What it says.

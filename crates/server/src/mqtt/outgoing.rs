@@ -9,6 +9,9 @@ use super::Answer;
 /// The most messages of ours at QoS 1 that are not acknowledged yet.
 const MOST_IN_FLIGHT: u16 = 16;
 
+/// The most messages that wait for their turn before no more of our own are taken up.
+const MOST_WAITING: usize = 64;
+
 /// The most messages at QoS 2 that a client may leave half delivered.
 const MOST_HALF_DELIVERED: usize = 100;
 
@@ -40,6 +43,11 @@ impl Outgoing {
     /// Something to be sent, as soon as it is its turn.
     pub(super) fn push(&mut self, answer: Answer) {
         self.waiting.push_back(answer);
+    }
+
+    /// Whether so much waits for its turn that nothing should be added that nobody asked for.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= MOST_WAITING
     }
 
     /// The next packet whose turn it is.

@@ -1,5 +1,6 @@
 //! One session: packets in order, one request at a time, acknowledgements, keep-alive, and an end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::mqtt::{
@@ -9,6 +10,7 @@ use wire::mqtt::{
 
 use super::outgoing::{HalfDelivered, Outgoing};
 use super::{Link, MqttSession, Received, Verdict};
+use crate::hub::Inbox;
 use crate::hub::sessions::{Kick, Place};
 use crate::listeners::Stop;
 use crate::protocols::Faces;
@@ -28,6 +30,7 @@ pub(crate) struct Session<'a> {
     client: Box<dyn MqttSession>,
     faces: &'a Faces,
     place: Option<Place>,
+    inbox: Option<Arc<Inbox>>,
     outgoing: Outgoing,
     half_delivered: HalfDelivered,
     keep_alive: Option<Duration>,
@@ -61,6 +64,7 @@ impl<'a> Session<'a> {
             link,
             client,
             faces,
+            inbox: place.as_ref().map(Place::inbox),
             place,
             outgoing: Outgoing::new(connect),
             half_delivered: HalfDelivered::default(),
@@ -108,6 +112,10 @@ impl<'a> Session<'a> {
                 kick = kicked(&mut self.place) => return self.leave(kick.into()).await,
                 () = stop.asked() => return self.leave(ReasonCode::SERVER_SHUTTING_DOWN).await,
                 () = &mut alarm => return End::Because(self.why_it_ends()),
+                () = rung(self.inbox.as_deref()) => {
+                    self.listen().await;
+                    continue;
+                }
                 received = self.link.receive() => received,
             };
             if let Some(end) = self.carry_out(received).await {
@@ -128,6 +136,22 @@ impl<'a> Session<'a> {
         // A client that never pauses must not keep others waiting.
         tokio::task::yield_now().await;
         None
+    }
+
+    /// Sends what waits for the device. Where it does not take what it was sent, the rest waits.
+    async fn listen(&mut self) {
+        let Some(inbox) = self.inbox.as_ref().filter(|_| !self.outgoing.is_full()) else { return };
+        for answer in self.client.listen(inbox, self.faces).await {
+            self.outgoing.push(answer);
+        }
+        self.send_what_may_go();
+    }
+
+    /// Something may be to be sent that could not be before.
+    fn look_again(&self) {
+        if let Some(inbox) = &self.inbox {
+            inbox.ring();
+        }
     }
 
     /// What had arrived before we end the session is still carried out: a device that connected anew left
@@ -170,8 +194,12 @@ impl<'a> Session<'a> {
             Packet::Pingreq => self.link.send(&Packet::Pingresp),
             Packet::Disconnect(_) => return Some(End::Quiet),
             Packet::Puback(ack) => {
+                let was_full = self.outgoing.is_full();
                 self.outgoing.acknowledged(ack.packet_id);
                 self.send_what_may_go();
+                if was_full && !self.outgoing.is_full() {
+                    self.look_again();
+                }
             }
             Packet::Pubrel(ack) => self.release(ack.packet_id),
             Packet::Connect(_) => return Some(End::Because(ReasonCode::PROTOCOL_ERROR)),
@@ -202,6 +230,7 @@ impl<'a> Session<'a> {
             properties: Properties::default(),
             reasons,
         }));
+        self.look_again();
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
@@ -243,7 +272,7 @@ impl<'a> Session<'a> {
     /// What the protocol says to a message. A kick is noticed meanwhile: one that voids the credential ends
     /// the session at once, another one after this message.
     async fn judge(&mut self, message: &Publish) -> Verdict {
-        let mut request = self.client.publish(message, self.faces);
+        let mut request = self.client.publish(message, self.inbox.as_ref(), self.faces);
         loop {
             tokio::select! {
                 biased;
@@ -327,6 +356,14 @@ impl From<Kick> for ReasonCode {
 async fn kicked(place: &mut Option<Place>) -> Kick {
     match place {
         Some(place) => place.kicked().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the inbox to ring; a session without one hears nothing.
+async fn rung(inbox: Option<&Inbox>) {
+    match inbox {
+        Some(inbox) => inbox.something().await,
         None => std::future::pending().await,
     }
 }

@@ -12,6 +12,8 @@ use engine::{DeviceAuth, Hub, Provisioner};
 use hyper::{Request, Response};
 use wire::mqtt::Connect;
 
+use crate::hooks::device_calls::DeviceCalls;
+use crate::hub::sessions::Sessions;
 use crate::listeners::Peer;
 use crate::listeners::http::Body;
 use crate::mqtt::Claim;
@@ -26,8 +28,12 @@ pub struct Faces {
     pub provisioner: Provisioner,
     /// Recognises devices.
     pub device_auth: DeviceAuth,
-    /// Takes what devices tell.
+    /// Takes what devices tell, and tells them what they may know.
     pub hub: Hub,
+    /// Who is connected or waits, and what waits for them.
+    pub sessions: Arc<Sessions>,
+    /// Answers what devices ask, where somebody does.
+    pub device_calls: Option<Arc<DeviceCalls>>,
 }
 
 /// A wire that devices speak.

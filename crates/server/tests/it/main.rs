@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end in any of them")]
 
+mod asking;
 mod connector_contract;
 mod conversation;
 mod hooks;

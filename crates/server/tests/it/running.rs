@@ -62,6 +62,11 @@ impl Running {
         self.runtime.block_on(task).unwrap();
     }
 
+    /// Runs something beside the server.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
     pub(crate) fn operator() -> Operator {
         Operator::server("test")
     }

@@ -38,6 +38,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/main/0006_devices.sql"), compatible_from: 2 },
         // An older server would take every token for an admin's, and would not know what is frozen.
         Step { sql: include_str!("../../migrations/main/0007_operators.sql"), compatible_from: 7 },
+        Step { sql: include_str!("../../migrations/main/0008_attributes.sql"), compatible_from: 2 },
     ],
     postgres: &[
         Step { sql: include_str!("../../migrations/postgres/main/0001_first.sql"), compatible_from: 1 },
@@ -47,6 +48,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/postgres/main/0005_holders.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0006_devices.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0007_operators.sql"), compatible_from: 7 },
+        Step { sql: include_str!("../../migrations/postgres/main/0008_attributes.sql"), compatible_from: 2 },
     ],
 };
 

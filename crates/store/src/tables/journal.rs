@@ -33,6 +33,10 @@ pub const PROVISION: &str = "provision";
 pub const ATTEMPT: &str = "attempt";
 /// The kind of an entry that signs where all servers' chains end.
 pub const TIE: &str = "tie";
+/// The kinds of entries about attributes; their detail names `scope` and `keys`.
+pub const ATTRIBUTES_SAVED: &str = "attributes-saved";
+/// See [`ATTRIBUTES_SAVED`].
+pub const ATTRIBUTES_DELETED: &str = "attributes-deleted";
 const SERVER: &str = "server";
 const DEVICE: &str = "device";
 const DETAIL_VERSION: u32 = 1;
@@ -390,8 +394,6 @@ pub(crate) fn head(sql: Sql<'_>, writer: u64) -> Result<Head, StoreError> {
 }
 
 fn read_entry(row: &Row<'_>) -> Result<JournalEntry, StoreError> {
-    let detail = row.bytes(6)?;
-    let json = detail.get(1 + SALT_BYTES..).filter(|_| detail.first() == Some(&WHOLE));
     Ok(JournalEntry {
         position: Position::unpack(row.int(0)?),
         at: row.time(1)?,
@@ -399,8 +401,14 @@ fn read_entry(row: &Row<'_>) -> Result<JournalEntry, StoreError> {
         device: row.opt_unsigned(3)?.map(DeviceKey),
         kind: row.string(4)?,
         actor: row.string(5)?,
-        detail: json.and_then(|json| serde_json::from_slice(json).ok()),
+        detail: detail_in(row.bytes(6)?),
     })
+}
+
+/// The detail of an entry, unless its digest has taken its place.
+pub(crate) fn detail_in(stored: &[u8]) -> Option<Value> {
+    let json = stored.get(1 + SALT_BYTES..).filter(|_| stored.first() == Some(&WHOLE))?;
+    serde_json::from_slice(json).ok()
 }
 
 fn attempt_detail(attempt: &Attempt) -> AttemptDetail<'_> {

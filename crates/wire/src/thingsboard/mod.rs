@@ -1,6 +1,8 @@
 //! ThingsBoard's device side: provisioning, telemetry, attributes (thingsboard page, sections 2 to 4 and 9).
 
 pub mod attributes;
+pub mod calls;
+pub mod claim;
 mod error_body;
 mod number;
 mod provision_request;

@@ -1,26 +1,30 @@
 //! The device paths over HTTP (sections 4.2 and 9.2).
 
-use std::borrow::Cow;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{Kind, Origin, Refusal};
+use domain::{Origin, Refusal};
 use engine::Connected;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
-use wire::thingsboard::{ErrorBody, ErrorCode, ProvisionResponse};
+use wire::thingsboard::ProvisionResponse;
+use wire::thingsboard::attributes::AttributesRequest;
+use wire::thingsboard::calls::Call;
+use wire::thingsboard::claim::Claim;
 
-use super::Settings;
 use super::device::Post;
+use super::path::{Path, What, query};
 use super::provision::{self, Told};
-use crate::listeners::http::{Body, BodyError, read};
+use super::replies::{
+    MAX_BODY, bad_request, empty, json, later, method_not_allowed, not_found, refused, unavailable, unread,
+};
+use super::{Settings, asking, waiting};
+use crate::hub::Topic;
+use crate::listeners::http::{Body, read};
 use crate::protocols::Faces;
 
-/// The longest body, in bytes (section 4.2).
-const MAX_BODY: usize = 65_536;
-
-/// What an answer says that asks for patience, in seconds.
-const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+/// How long a device waits where it does not say, and at most.
+const USUAL_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Answers a request to a path below `/api/v1/`.
 pub(super) async fn answer(
@@ -31,60 +35,110 @@ pub(super) async fn answer(
 ) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     let Some(path) = Path::parse(parts.uri.path()) else { return not_found() };
-    if parts.method != Method::POST {
-        return method_not_allowed(&parts.method);
+    if !path.takes(&parts.method) {
+        return method_not_allowed(&parts.method, path.allowed());
     }
+    let asked = Asked { method: &parts.method, query: parts.uri.query().unwrap_or_default(), origin, faces };
     match path {
         Path::Provision => match read(body, MAX_BODY).await {
             Ok(body) => provision(&body, origin, settings, faces).await,
             Err(error) => unread(error),
         },
-        Path::Post { token, post } => match faces.device_auth.by_token(&token, origin, None).await {
-            Ok(device) => store(&device, post, body, faces).await,
-            Err(refusal) => refused(refusal),
-        },
+        Path::Device { token, what } => asked.of_device(&token, what, body).await.unwrap_or_else(|no| no),
     }
 }
 
-/// What a path names.
-enum Path<'a> {
-    Provision,
-    Post { token: Cow<'a, str>, post: Post },
+/// What is asked of a device's path, and by whom.
+struct Asked<'a> {
+    method: &'a Method,
+    query: &'a str,
+    origin: Origin,
+    faces: &'a Faces,
 }
 
-impl Path<'_> {
-    fn parse(path: &str) -> Option<Path<'_>> {
-        let rest = path.strip_prefix("/api/v1/")?;
-        if rest == "provision" {
-            return Some(Path::Provision);
+/// An answer, or one that says no.
+type Answered = Result<Response<Bytes>, Response<Bytes>>;
+
+impl Asked<'_> {
+    async fn of_device(&self, token: &str, what: What<'_>, body: Body) -> Answered {
+        let device = self.faces.device_auth.by_token(token, self.origin, None).await.map_err(refused)?;
+        match what {
+            What::Values(Post::Attributes) if self.method == Method::GET => self.attributes(&device).await,
+            What::Values(post) => self.store(&device, post, body).await,
+            What::Waiting(Topic::Calls) if self.method == Method::POST => self.call(&device, body).await,
+            What::Waiting(topic) => {
+                let patience = self.patience()?;
+                Ok(waiting::wait(token, self.origin, topic, patience, self.faces).await)
+            }
+            What::Answer(id) => self.answered(&device, id, body).await,
+            What::Claim => self.claim(&device, body).await,
+            What::Package => self.package(),
         }
-        let (token, last) = rest.split_once('/')?;
-        let post = match last {
-            "telemetry" => Post::Telemetry,
-            "attributes" => Post::Attributes,
-            _ => return None,
+    }
+
+    async fn attributes(&self, device: &Connected) -> Answered {
+        let (client, shared) = (query(self.query, "clientKeys"), query(self.query, "sharedKeys"));
+        let asked = AttributesRequest::of(client.as_deref(), shared.as_deref());
+        let response = asking::attributes(device, asked, self.faces).await.map_err(refused)?;
+        Ok(json(StatusCode::OK, response.to_json()))
+    }
+
+    async fn store(&self, device: &Connected, post: Post, body: Body) -> Answered {
+        let body = whole(body).await?;
+        let samples = post.read(&body).map_err(|error| bad_request(&error.to_string()))?;
+        done(self.faces.hub.publish(device, samples).await)
+    }
+
+    async fn call(&self, device: &Connected, body: Body) -> Answered {
+        let body = whole(body).await?;
+        let call = Call::parse(&body).map_err(|error| bad_request(&error.to_string()))?;
+        let answer = asking::answer(device, self.origin.source, &call, self.faces).await;
+        answer.map(|value| json(StatusCode::OK, value.to_string().into())).map_err(unavailable)
+    }
+
+    async fn answered(&self, device: &Connected, id: &str, body: Body) -> Answered {
+        let number: i32 = id.parse().map_err(|_| bad_request("The number of a call is a whole number"))?;
+        let body = whole(body).await?;
+        let value = serde_json::from_slice(&body).map_err(|_| bad_request("Request is not JSON"))?;
+        if let Ok(number) = u32::try_from(number) {
+            self.faces.sessions.answer_call(device.device, number, value);
+        }
+        Ok(empty(StatusCode::OK))
+    }
+
+    async fn claim(&self, device: &Connected, body: Body) -> Answered {
+        let body = read(body, MAX_BODY).await.map_err(unread)?;
+        let claim = Claim::parse(&body).map_err(|error| bad_request(&error.to_string()))?;
+        done(asking::claim(device, claim, self.faces).await)
+    }
+
+    /// No device has a package here.
+    fn package(&self) -> Answered {
+        match ["title", "version"].into_iter().find(|name| query(self.query, name).is_none()) {
+            Some(name) => Err(bad_request(&format!("Required request parameter '{name}' is not present"))),
+            None => Ok(empty(StatusCode::NOT_FOUND)),
+        }
+    }
+
+    fn patience(&self) -> Result<Duration, Response<Bytes>> {
+        let Some(given) = query(self.query, "timeout").filter(|given| !given.is_empty()) else {
+            return Ok(USUAL_WAIT);
         };
-        Some(Path::Post { token: percent_decoded(token)?, post })
+        let given: i64 = given.parse().map_err(|_| bad_request("`timeout` is a number of milliseconds"))?;
+        match u64::try_from(given) {
+            Ok(0) | Err(_) => Ok(USUAL_WAIT),
+            Ok(milliseconds) => Ok(Duration::from_millis(milliseconds).min(LONGEST_WAIT)),
+        }
     }
 }
 
-/// A part of a path with its `%xx` undone (RFC 3986, section 2.1); `None` where that is no text.
-fn percent_decoded(part: &str) -> Option<Cow<'_, str>> {
-    if !part.contains('%') {
-        return Some(Cow::Borrowed(part));
-    }
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut pieces = part.split('%');
-    bytes.extend_from_slice(pieces.next()?.as_bytes());
-    for piece in pieces {
-        let (digits, rest) = piece.split_at_checked(2)?;
-        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+async fn whole(body: Body) -> Result<Bytes, Response<Bytes>> {
+    let body = read(body, MAX_BODY).await.map_err(unread)?;
+    if body.is_empty() { Err(bad_request("Request body is missing")) } else { Ok(body) }
+}
+
+fn done(result: Result<(), Refusal>) -> Answered {
+    result.map(|()| empty(StatusCode::OK)).map_err(refused)
 }
 
 async fn provision(body: &[u8], origin: Origin, settings: Settings, faces: &Faces) -> Response<Bytes> {
@@ -99,128 +153,4 @@ async fn provision(body: &[u8], origin: Origin, settings: Settings, faces: &Face
 
 fn plain_failure() -> Vec<u8> {
     ProvisionResponse::failure(wire::thingsboard::PLAIN_FAILURE_MESSAGE).to_json()
-}
-
-async fn store(device: &Connected, post: Post, body: Body, faces: &Faces) -> Response<Bytes> {
-    let body = match read(body, MAX_BODY).await {
-        Ok(body) => body,
-        Err(error) => return unread(error),
-    };
-    if body.is_empty() {
-        return bad_request("Request body is missing");
-    }
-    let samples = match post.read(&body) {
-        Ok(samples) => samples,
-        Err(error) => return bad_request(&error.to_string()),
-    };
-    match faces.hub.publish(device, samples).await {
-        Ok(()) => empty(StatusCode::OK),
-        Err(refusal) => refused(refusal),
-    }
-}
-
-fn unread(error: BodyError) -> Response<Bytes> {
-    match error {
-        BodyError::TooLarge => too_large(),
-        BodyError::Broken => bad_request("Request body could not be read"),
-    }
-}
-
-/// A token that is not known and one that may not be used look the same.
-fn refused(refusal: Refusal) -> Response<Bytes> {
-    match refusal.kind() {
-        Kind::Unproven | Kind::Forbidden | Kind::NotFound | Kind::Conflict => empty(StatusCode::UNAUTHORIZED),
-        Kind::Malformed => bad_request("Request cannot be stored"),
-        Kind::TooMany => {
-            later(error(StatusCode::TOO_MANY_REQUESTS, "Too many requests", ErrorCode::TOO_MANY_REQUESTS))
-        }
-        Kind::Unavailable | Kind::Internal => {
-            later(error(StatusCode::SERVICE_UNAVAILABLE, "Service is unavailable", ErrorCode::GENERAL))
-        }
-    }
-}
-
-fn bad_request(message: &str) -> Response<Bytes> {
-    error(StatusCode::BAD_REQUEST, message, ErrorCode::BAD_REQUEST_PARAMS)
-}
-
-fn not_found() -> Response<Bytes> {
-    error(StatusCode::NOT_FOUND, "Requested item wasn't found!", ErrorCode::ITEM_NOT_FOUND)
-}
-
-fn method_not_allowed(method: &Method) -> Response<Bytes> {
-    let message = format!("Request method '{method}' is not supported");
-    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, &message, ErrorCode::BAD_REQUEST_PARAMS);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-    response
-}
-
-/// A JSON string, without a content type.
-fn too_large() -> Response<Bytes> {
-    let mut response = empty(StatusCode::PAYLOAD_TOO_LARGE);
-    *response.body_mut() = Bytes::from(format!("\"Payload size exceeds the limit of {MAX_BODY} bytes\""));
-    response
-}
-
-/// The error JSON of section 11.2.
-fn error(status: StatusCode, message: &str, error_code: u16) -> Response<Bytes> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let timestamp = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-    let body = ErrorBody { status: status.as_u16(), message: message.to_owned(), error_code, timestamp };
-    json(status, body.to_json())
-}
-
-fn json(status: StatusCode, body: Vec<u8>) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-fn empty(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = status;
-    response
-}
-
-fn later(mut response: Response<Bytes>) -> Response<Bytes> {
-    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_in_a_path_may_be_percent_encoded() {
-        for (part, expected) in [
-            ("abc", Some("abc")),
-            ("a%2Fb%20c", Some("a/b c")),
-            ("%C3%bc", Some("ü")),
-            ("%", None),
-            ("%2", None),
-            ("%+1", None),
-            ("%zz", None),
-            ("%ff", None),
-            ("%ü", None),
-        ] {
-            assert_eq!(percent_decoded(part).as_deref(), expected, "{part}");
-        }
-    }
-
-    #[test]
-    fn only_whole_paths_are_known() {
-        assert!(matches!(Path::parse("/api/v1/provision"), Some(Path::Provision)));
-        assert!(matches!(Path::parse("/api/v1/t/telemetry"), Some(Path::Post { post: Post::Telemetry, .. })));
-        for unknown in [
-            "/api/v1/provision/",
-            "/api/v1/provision/x",
-            "/api/v1/t",
-            "/api/v1/t/telemetry/x",
-            "/api/v1/t/rpc",
-        ] {
-            assert!(Path::parse(unknown).is_none(), "{unknown}");
-        }
-    }
 }

@@ -27,13 +27,13 @@ pub(super) async fn claim(connect: &Connect, origin: Origin, settings: Settings,
         Shown::Nothing => Claim::Refused(refuse::login(Refusal::CredentialsUnknown, shown)),
         Shown::ClientId if settings.anonymous_provisioning => {
             match faces.device_auth.by_client_id(&login.client_id, origin, None).await {
-                Ok(Some(device)) => welcome(device),
+                Ok(Some(device)) => welcome(device, origin),
                 Ok(None) => provisioning(origin, settings),
                 Err(refusal) => Claim::Refused(refuse::login(refusal, shown)),
             }
         }
         Shown::ClientId | Shown::Words => match faces.device_auth.by_login(&login, origin, None).await {
-            Ok(device) => welcome(device),
+            Ok(device) => welcome(device, origin),
             Err(refusal) => Claim::Refused(refuse::login(refusal, shown)),
         },
     }
@@ -60,6 +60,9 @@ fn provisioning(origin: Origin, settings: Settings) -> Claim {
     Claim::Welcome(Welcome { device: None, session: Box::new(ProvisionSession::new(origin, settings)) })
 }
 
-fn welcome(device: Connected) -> Claim {
-    Claim::Welcome(Welcome { device: Some(device), session: Box::new(DeviceSession::new(device)) })
+fn welcome(device: Connected, origin: Origin) -> Claim {
+    Claim::Welcome(Welcome {
+        device: Some(device),
+        session: Box::new(DeviceSession::new(device, origin.source)),
+    })
 }

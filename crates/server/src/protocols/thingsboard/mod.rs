@@ -1,12 +1,16 @@
-//! ThingsBoard's device side, over HTTP and MQTT (thingsboard page, sections 1 to 7, 9.1 and 9.2).
+//! ThingsBoard's device side, over HTTP and MQTT (thingsboard page, sections 1 to 7, 9.1, 9.2 and 9.4).
 //!
 //! Translation only: its requests into the domain's words, and outcomes and refusals back into its own.
 
+mod asking;
 mod device;
 mod http;
 mod login;
+mod path;
 mod provision;
 mod refuse;
+mod replies;
+mod waiting;
 
 use bytes::Bytes;
 use domain::{Origin, Wire};

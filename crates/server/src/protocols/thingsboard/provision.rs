@@ -1,5 +1,6 @@
 //! Provisioning: the request of section 2, the response of section 3, and the MQTT session of section 4.1.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use wire::thingsboard::{
 
 use super::Settings;
 use super::refuse::{self, Refusing};
+use crate::hub::Inbox;
 use crate::mqtt::{Answer, MqttSession, Verdict};
 use crate::protocols::{Faces, Task};
 
@@ -182,7 +184,7 @@ impl ProvisionSession {
     /// It goes out whether or not the client has subscribed, without a subscription at QoS 1.
     fn answer(&self, response: &ProvisionResponse) -> Answer {
         let qos = self.subscription.unwrap_or(Qos::AtLeastOnce);
-        Answer { topic: topic::PROVISION_RESPONSE, qos, payload: Bytes::from(response.to_json()) }
+        Answer { topic: topic::PROVISION_RESPONSE.into(), qos, payload: Bytes::from(response.to_json()) }
     }
 }
 
@@ -199,7 +201,12 @@ impl MqttSession for ProvisionSession {
         filter == topic::PROVISION_RESPONSE && self.subscription.take().is_some()
     }
 
-    fn publish<'a>(&'a mut self, message: &'a Publish, faces: &'a Faces) -> Task<'a, Verdict> {
+    fn publish<'a>(
+        &'a mut self,
+        message: &'a Publish,
+        _: Option<&'a Arc<Inbox>>,
+        faces: &'a Faces,
+    ) -> Task<'a, Verdict> {
         Box::pin(async move {
             if message.topic != topic::PROVISION_REQUEST {
                 return Verdict::Fatal(ReasonCode::TOPIC_NAME_INVALID);
