@@ -54,17 +54,13 @@ impl Owed {
 }
 
 impl DeviceRecord {
-    /// The device as it is once an operator lets it come in anew: expected, without credentials, and welcome also
-    /// where only new devices are. `None` for one that has not come in.
+    /// The device as it is once an operator lets it come in anew: expected, with the credentials that it has, and
+    /// welcome also where only new devices are. `None` for one that has not come in.
     pub fn reset(&self, now: Timestamp) -> Option<DeviceRecord> {
-        Some(DeviceRecord {
-            state: self.state.reset()?,
-            state_since: now,
-            credential: Credential::None,
-            owed: Owed { return_home: true, ..Owed::default() },
-            version: Version(self.version.0 + 1),
-            ..self.clone()
-        })
+        let state = self.state.reset()?;
+        let owed = Owed { answer: false, return_home: true, ..self.owed };
+        let version = Version(self.version.0 + 1);
+        Some(DeviceRecord { state, state_since: now, owed, version, ..self.clone() })
     }
 }
 

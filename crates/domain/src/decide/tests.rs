@@ -460,3 +460,23 @@ fn an_expected_device_is_told_what_an_operator_gave_it_unless_it_brings_its_own(
         assert_ne!(own.generation, given);
     }
 }
+
+#[test]
+fn only_a_device_that_has_come_in_is_reset_and_then_it_is_told_again_what_it_holds() {
+    for (state, _) in DeviceState::ALL {
+        let reset = device(*state).reset(NOW);
+        assert_eq!(
+            reset.as_ref().map(|it| it.state.enable()),
+            state.has_come().then_some(DeviceState::Expected)
+        );
+        assert!(reset.is_none_or(|it| (it.state == DeviceState::Expected) == (*state == state.enable())));
+    }
+    let held = Credential::Derived(Generation(5));
+    let provisioned = DeviceRecord { credential: held, ..device(DeviceState::Provisioned) };
+    for strategy in [Strategy::CreateNew, Strategy::CheckPreProvisioned] {
+        let profile = Profile { strategy, ..profile() };
+        let Decision::Refused(_) = decided(profile.clone(), Some(provisioned.clone())) else { panic!() };
+        let Decision::Provision(again) = decided(profile, provisioned.reset(NOW)) else { panic!() };
+        assert_eq!((again.device.state, again.device.credential), (DeviceState::Provisioned, held));
+    }
+}

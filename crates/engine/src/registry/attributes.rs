@@ -9,7 +9,7 @@ use store::{AttributeScope, Change, DeviceRow, Scope, StoreError, View};
 
 use super::journal::Deed;
 use super::{Operator, Registry, RegistryError, Tenant, What, public_id};
-use crate::ports::{Call, CallFailure, Farewell, Task};
+use crate::ports::{Call, CallFailure, Task};
 use crate::values::as_json;
 use store::journal::{ATTRIBUTES_DELETED, ATTRIBUTES_SAVED};
 
@@ -137,7 +137,7 @@ impl Registry {
     }
 
     /// Takes attributes away; those that are not there are gone already. Whoever deletes [`PROVISION_STATE`] lets
-    /// the device come in anew: it is expected, and its credentials are void.
+    /// the device come in anew: it is expected, and keeps the credentials it has.
     ///
     /// # Errors
     /// `device-not-found`; what the store says.
@@ -152,7 +152,7 @@ impl Registry {
         let Some(scope) = whose.stored() else {
             return self.delete_told(operator, tenant, id, Scope::ClientAttribute, keys);
         };
-        let (device, gone, reset) = self.store.write(|change: &mut Change<'_>| {
+        let (device, gone) = self.store.write(|change: &mut Change<'_>| {
             let record = self.existing_id(change, tenant, id)?.record;
             let mut gone = Vec::new();
             for key in keys {
@@ -165,13 +165,12 @@ impl Registry {
                 self.journal(change, operator, &Deed::on(&record, ATTRIBUTES_DELETED, detail))?;
             }
             let asked = scope == AttributeScope::Server && keys.iter().any(|key| key == PROVISION_STATE);
-            let reset = asked && self.reset(change, operator, &record)?;
-            Ok::<_, RegistryError>((record.key, gone, reset))
+            if asked {
+                self.reset(change, operator, &record)?;
+            }
+            Ok::<_, RegistryError>((record.key, gone))
         })?;
         self.tell_shared(scope, device, &gone);
-        if reset {
-            self.ports.sessions.close(&[device], Farewell::CredentialChanged);
-        }
         Ok(())
     }
 
@@ -199,19 +198,17 @@ impl Registry {
         self.ports.sessions.call(device, call)
     }
 
-    /// `false` where the device has not come in.
+    /// Nothing where the device has not come in.
     fn reset(
         &self,
         change: &mut Change<'_>,
         operator: &Operator,
         record: &DeviceRecord,
-    ) -> Result<bool, RegistryError> {
-        let Some(expected) = record.reset(self.now()) else { return Ok(false) };
+    ) -> Result<(), RegistryError> {
+        let Some(expected) = record.reset(self.now()) else { return Ok(()) };
         change.update_device(&expected)?;
-        change.void_credential(record);
         let detail = json!({ "name": record.name });
-        self.journal(change, operator, &Deed::on(record, "device-reset", detail))?;
-        Ok(true)
+        self.journal(change, operator, &Deed::on(record, "device-reset", detail))
     }
 
     fn tell_shared(&self, scope: AttributeScope, device: DeviceKey, keys: &[String]) {
