@@ -44,6 +44,8 @@ pub struct HttpMetrics {
     classes: [Counter; 6],
     /// Connections that were too many.
     pub refused: Counter,
+    /// Connections without a header of a trusted proxy, where one is wanted.
+    pub not_introduced: Counter,
     /// Connections whose client took too long.
     pub cut: Counter,
     /// Handshakes that came to nothing.
@@ -57,6 +59,7 @@ impl Default for HttpMetrics {
         HttpMetrics {
             classes: ["other", "1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
             refused: counter!("muster_connections_refused_total", "listener" => "http"),
+            not_introduced: counter!("muster_connections_not_introduced_total", "listener" => "http"),
             cut: counter!("muster_connections_cut_total", "listener" => "http"),
             failed_handshakes: counter!("muster_tls_handshakes_failed_total"),
         }
@@ -76,6 +79,8 @@ impl HttpMetrics {
 pub struct MqttMetrics {
     /// Connections that were too many.
     pub refused: Counter,
+    /// Connections without a header of a trusted proxy, where one is wanted.
+    pub not_introduced: Counter,
     /// Connections whose CONNECT did not come in time.
     pub cut: Counter,
     /// Connections there are.
@@ -87,6 +92,7 @@ impl Default for MqttMetrics {
     fn default() -> MqttMetrics {
         MqttMetrics {
             refused: counter!("muster_connections_refused_total", "listener" => "mqtt"),
+            not_introduced: counter!("muster_connections_not_introduced_total", "listener" => "mqtt"),
             cut: counter!("muster_connections_cut_total", "listener" => "mqtt"),
             connections: gauge!("muster_mqtt_connections"),
         }

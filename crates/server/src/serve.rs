@@ -80,6 +80,7 @@ impl Server {
             figures.clone(),
             Arc::clone(&sessions),
             stop.stopping(),
+            config.http.trusted_proxies.is_empty() && config.https.trusted_proxies.is_empty(),
         ));
         let addresses = sockets.addresses()?;
         let http = Arc::new(listeners::http::Shared::new(protocols.clone(), operators, &config.http));
@@ -306,7 +307,14 @@ impl Sockets {
     ) {
         let limit = Limit::new(config.http.connections);
         for socket in self.http {
-            tokio::spawn(listeners::http::serve(socket, limit.clone(), Arc::clone(http), stop.clone()));
+            let front = config.http.front();
+            tokio::spawn(listeners::http::serve(
+                socket,
+                limit.clone(),
+                front,
+                Arc::clone(http),
+                stop.clone(),
+            ));
         }
         if let Some(certificate) = certificate {
             let handshake = config::seconds(config.https.handshake_timeout_s);
@@ -315,6 +323,7 @@ impl Sockets {
                 tokio::spawn(listeners::http::serve_tls(
                     socket,
                     limit.clone(),
+                    config.https.front(),
                     http,
                     certificate,
                     handshake,
@@ -326,7 +335,14 @@ impl Sockets {
         }
         let limit = Limit::new(config.mqtt.connections);
         for socket in self.mqtt {
-            tokio::spawn(listeners::mqtt::serve(socket, limit.clone(), Arc::clone(mqtt), stop.clone()));
+            let front = config.mqtt.front();
+            tokio::spawn(listeners::mqtt::serve(
+                socket,
+                limit.clone(),
+                front,
+                Arc::clone(mqtt),
+                stop.clone(),
+            ));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The built programs, seen from outside: as processes, by unmodified clients, under everything that may
 //! happen to a server. One binary, so that it links once.
 
+mod balancer;
 mod crash;
 mod fair;
 mod faults;

@@ -239,6 +239,7 @@ fn problems(config: &Config) -> Vec<(&'static str, String)> {
     }
     found.extend(key_problems(&config.keys));
     found.extend(tls_problems(&config.https));
+    found.extend(front_problems(config));
     if let Err(error) = config.log.filter.parse::<tracing_subscriber::EnvFilter>() {
         found.push(("log.filter", error.to_string()));
     }
@@ -286,6 +287,17 @@ fn key_problems(keys: &super::Keys) -> Vec<(&'static str, String)> {
         found.extend(missing.map(|(key, _)| (key, "it is needed for a key in a security module".to_owned())));
     }
     found
+}
+
+/// A header that nobody is trusted to send would close every connection.
+fn front_problems(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
+    let fronts = [
+        ("http.proxy_protocol", config.http.proxy_protocol, &config.http.trusted_proxies),
+        ("https.proxy_protocol", config.https.proxy_protocol, &config.https.trusted_proxies),
+        ("mqtt.proxy_protocol", config.mqtt.proxy_protocol, &config.mqtt.trusted_proxies),
+    ];
+    let alone = fronts.into_iter().filter(|(_, wanted, trusted)| *wanted && trusted.is_empty());
+    alone.map(|(key, ..)| (key, "it needs trusted_proxies that may send the header".to_owned()))
 }
 
 fn tls_problems(https: &super::Https) -> Vec<(&'static str, String)> {

@@ -13,11 +13,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::Secret;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use bind::Bind;
 pub use endpoints::{Endpoint, EndpointKind};
 pub use place::Mistake;
+
+use crate::listeners::Front;
 
 /// The documented defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -191,6 +194,10 @@ pub struct Backup {
 pub struct Http {
     /// Where it listens.
     pub bind: Vec<Bind>,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// The proxies whose word on who is at the other end counts.
+    pub trusted_proxies: Vec<IpNet>,
     /// The most connections at a time.
     pub connections: u32,
     /// Time for the header of a request, in seconds.
@@ -203,12 +210,23 @@ pub struct Http {
     pub header_bytes: u32,
 }
 
+impl Http {
+    /// What stands before it.
+    pub fn front(&self) -> Front {
+        Front::new(self.proxy_protocol, &self.trusted_proxies)
+    }
+}
+
 /// Section `[https]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Https {
     /// Where it listens.
     pub bind: Vec<Bind>,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// The proxies whose word on who is at the other end counts.
+    pub trusted_proxies: Vec<IpNet>,
     /// The certificate chain, PEM.
     pub certificate: PathBuf,
     /// The private key, PEM.
@@ -217,18 +235,36 @@ pub struct Https {
     pub handshake_timeout_s: u32,
 }
 
+impl Https {
+    /// What stands before it.
+    pub fn front(&self) -> Front {
+        Front::new(self.proxy_protocol, &self.trusted_proxies)
+    }
+}
+
 /// Section `[mqtt]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mqtt {
     /// Where it listens.
     pub bind: Vec<Bind>,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// The proxies whose word on who is at the other end counts.
+    pub trusted_proxies: Vec<IpNet>,
     /// The most connections at a time.
     pub connections: u32,
     /// Time from connecting to the end of CONNECT, in seconds.
     pub connect_timeout_s: u32,
     /// Whether an unknown client without user name and password may provision.
     pub anonymous_provisioning: bool,
+}
+
+impl Mqtt {
+    /// What stands before it.
+    pub fn front(&self) -> Front {
+        Front::new(self.proxy_protocol, &self.trusted_proxies)
+    }
 }
 
 /// Section `[provisioning]`.

@@ -1,13 +1,15 @@
 //! Sockets, TLS, limits: who connects, and how long they may take. No meaning.
 
+mod front;
 pub mod http;
 pub mod mqtt;
 mod sockets;
 mod stop;
 pub mod tls;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+pub use front::Front;
 pub use sockets::{Limit, bind};
 pub use stop::{Stop, Stopper, Stopping, stopper};
 
@@ -18,10 +20,4 @@ pub struct Peer {
     pub address: IpAddr,
     /// Whether what it sends is encrypted on the way.
     pub encrypted: bool,
-}
-
-impl Peer {
-    fn new(address: SocketAddr, encrypted: bool) -> Peer {
-        Peer { address: address.ip().to_canonical(), encrypted }
-    }
 }

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use wire::mqtt::{Connack, Connect, DecodeError, Packet, Property, ReasonCode, Version, return_code};
 
 use super::sockets::{Accepted, accept};
-use super::{Limit, Peer, Stop};
+use super::{Front, Limit, Peer, Stop};
 use crate::config;
 use crate::hub::sessions::{Place, Sessions};
 use crate::metrics::{Counted, MqttMetrics};
@@ -31,15 +31,17 @@ impl Shared {
 }
 
 /// Serves MQTT on a socket until it is time to stop.
-pub async fn serve(listener: TcpListener, limit: Limit, shared: Arc<Shared>, stop: Stop) {
+pub async fn serve(listener: TcpListener, limit: Limit, front: Front, shared: Arc<Shared>, stop: Stop) {
     let refused = shared.metrics.refused.clone();
     accept(listener, limit, stop.clone(), refused, |accepted| {
-        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        let (shared, front, stop) = (Arc::clone(&shared), front.clone(), stop.clone());
         tokio::spawn(async move {
-            let Accepted { stream, address, place } = accepted;
-            let peer = Peer::new(address, false);
+            let Accepted { mut stream, address, place } = accepted;
             let _counted = Counted::new(&shared.metrics.connections);
-            converse(stream, peer, &shared, stop).await;
+            match front.introduced(&mut stream, address).await {
+                Some(address) => converse(stream, Peer { address, encrypted: false }, &shared, stop).await,
+                None => shared.metrics.not_introduced.increment(1),
+            }
             drop(place);
         });
     })

@@ -28,7 +28,7 @@ use tower::ServiceExt;
 
 use super::sockets::{Accepted, accept};
 use super::tls::Certificate;
-use super::{Limit, Peer, Stop};
+use super::{Front, Limit, Peer, Stop};
 use crate::config::{self, Http};
 use crate::metrics::HttpMetrics;
 use crate::protocols::Protocols;
@@ -103,14 +103,18 @@ impl Shared {
 }
 
 /// Serves plain HTTP on a socket until it is time to stop.
-pub async fn serve(listener: TcpListener, limit: Limit, shared: Arc<Shared>, stop: Stop) {
+pub async fn serve(listener: TcpListener, limit: Limit, front: Front, shared: Arc<Shared>, stop: Stop) {
     let refused = shared.metrics.refused.clone();
     accept(listener, limit, stop.clone(), refused, |accepted| {
-        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        let (shared, front, stop) = (Arc::clone(&shared), front.clone(), stop.clone());
         tokio::spawn(async move {
-            let Accepted { stream, address, place } = accepted;
-            let peer = Peer::new(address, false);
-            converse(stream, peer, shared, stop).await;
+            let Accepted { mut stream, address, place } = accepted;
+            match front.introduced(&mut stream, address).await {
+                Some(address) => {
+                    converse(stream, Peer { address, encrypted: false }, front, shared, stop).await
+                }
+                None => shared.metrics.not_introduced.increment(1),
+            }
             drop(place);
         });
     })
@@ -122,6 +126,7 @@ pub async fn serve(listener: TcpListener, limit: Limit, shared: Arc<Shared>, sto
 pub async fn serve_tls(
     listener: TcpListener,
     limit: Limit,
+    front: Front,
     shared: Arc<Shared>,
     certificate: Arc<Certificate>,
     handshake_timeout: Duration,
@@ -131,18 +136,20 @@ pub async fn serve_tls(
     let handshakes = Arc::new(Semaphore::new(cores * HANDSHAKES_PER_CORE));
     let refused = shared.metrics.refused.clone();
     accept(listener, limit, stop.clone(), refused, |accepted| {
-        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        let (shared, front, stop) = (Arc::clone(&shared), front.clone(), stop.clone());
         let (acceptor, handshakes) = (certificate.acceptor(), Arc::clone(&handshakes));
         tokio::spawn(async move {
-            let Accepted { stream, address, place } = accepted;
+            let Accepted { mut stream, address, place } = accepted;
+            let Some(address) = front.introduced(&mut stream, address).await else {
+                return shared.metrics.not_introduced.increment(1);
+            };
             let handshake = async {
                 let _turn = handshakes.acquire().await.ok()?;
                 acceptor.accept(stream).await.ok()
             };
             match tokio::time::timeout(handshake_timeout, handshake).await {
                 Ok(Some(stream)) => {
-                    let peer = Peer::new(address, true);
-                    converse(stream, peer, shared, stop).await;
+                    converse(stream, Peer { address, encrypted: true }, front, shared, stop).await;
                 }
                 Ok(None) | Err(_) => shared.metrics.failed_handshakes.increment(1),
             }
@@ -153,7 +160,7 @@ pub async fn serve_tls(
 }
 
 /// One connection, from its first byte to its last.
-async fn converse<S>(stream: S, peer: Peer, shared: Arc<Shared>, stop: Stop)
+async fn converse<S>(stream: S, peer: Peer, front: Front, shared: Arc<Shared>, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -164,6 +171,7 @@ where
         service_fn(move |request: Request<Incoming>| {
             watch.asked(hyper::body::Body::is_end_stream(request.body()));
             let (shared, watch, closing) = (Arc::clone(&shared), Arc::clone(&watch), stopping.is_asked());
+            let peer = Peer { address: front.asking(peer.address, request.headers()), ..peer };
             async move { Ok::<_, Infallible>(shared.answer(request, peer, &watch, closing).await) }
         })
     };
