@@ -111,7 +111,7 @@ pub async fn serve(listener: TcpListener, limit: Limit, front: Front, shared: Ar
             let Accepted { mut stream, address, place } = accepted;
             match front.introduced(&mut stream, address).await {
                 Some(address) => {
-                    converse(stream, Peer { address, encrypted: false }, front, shared, stop).await
+                    converse(stream, Peer { address, encrypted: false }, front, shared, stop).await;
                 }
                 None => shared.metrics.not_introduced.increment(1),
             }
