@@ -11,4 +11,5 @@ mod operator_api;
 mod running;
 mod sessions;
 mod thingsboard_rest;
+mod thingsboard_values;
 mod webhook_manual;

@@ -41,13 +41,11 @@ impl Wrong {
     }
 
     /// A no that is bare text.
-    #[expect(dead_code, reason = "attributes and telemetry say it so")]
     pub(crate) fn bare(status: StatusCode, message: impl Into<String>) -> Wrong {
         Wrong { voice: Voice::Bare, ..Wrong::new(status, ErrorCode::GENERAL, message) }
     }
 
     /// 400, for a request that is not usable.
-    #[expect(dead_code, reason = "handlers of devices and profiles say it")]
     pub(crate) fn bad_request(message: impl Into<String>) -> Wrong {
         Wrong::new(StatusCode::BAD_REQUEST, ErrorCode::BAD_REQUEST_PARAMS, message)
     }
@@ -74,7 +72,6 @@ impl Wrong {
     }
 
     /// 404 for a thing that is not there.
-    #[expect(dead_code, reason = "handlers of devices and profiles say it")]
     pub(crate) fn not_found(message: impl Into<String>) -> Wrong {
         Wrong::new(StatusCode::NOT_FOUND, ErrorCode::ITEM_NOT_FOUND, message)
     }

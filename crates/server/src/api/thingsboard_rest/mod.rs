@@ -3,11 +3,15 @@
 //! The router is built from one list, [`ROUTES`], like that of our own API. Who asks is found out before
 //! anything else (401 comes before 404, 405 and 413); what the role must allow stands in the list.
 
+mod attributes;
 mod auth;
+mod calls;
 pub(super) mod error;
 mod login;
 mod routes;
 mod system;
+mod target;
+mod timeseries;
 
 use std::collections::BTreeMap;
 

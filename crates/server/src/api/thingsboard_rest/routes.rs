@@ -1,10 +1,10 @@
 //! Every route of ThingsBoard's REST interface that is served.
 
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use engine::Registry;
 
 use super::super::{Need, Verb};
-use super::{login, system};
+use super::{attributes, calls, login, system, timeseries};
 
 /// One route: what it is called and who may call it.
 pub struct Route {
@@ -45,4 +45,22 @@ routes! {
     Get    "/api/noauth/activate"             Anybody get(system::activate);
     Post   "/api/noauth/oauth2Clients"        Anybody post(system::oauth2_clients);
     Get    "/api/noauth/userPasswordPolicy"   Anybody get(system::password_policy);
+    Get    "/api/plugins/telemetry/{entity}/{id}/keys/attributes" Read get(attributes::list_keys);
+    Get    "/api/plugins/telemetry/{entity}/{id}/keys/attributes/{scope}" Read get(attributes::list_keys_of_scope);
+    Get    "/api/plugins/telemetry/{entity}/{id}/values/attributes" Read get(attributes::list);
+    Get    "/api/plugins/telemetry/{entity}/{id}/values/attributes/{scope}" Read get(attributes::list_scope);
+    Post   "/api/plugins/telemetry/{entity}/{id}/attributes/{scope}" Operate post(attributes::save);
+    Post   "/api/plugins/telemetry/{entity}/{id}/{scope}" Operate post(attributes::save);
+    Delete "/api/plugins/telemetry/{entity}/{id}/{scope}" Operate delete(attributes::delete);
+    Post   "/api/plugins/telemetry/{entity}/{id}" Operate post(attributes::save_of_id);
+    Delete "/api/plugins/telemetry/{entity}/{id}" Operate delete(attributes::delete_of_id);
+    Get    "/api/plugins/telemetry/{entity}/{id}/keys/timeseries" Read get(timeseries::list_keys);
+    Get    "/api/plugins/telemetry/{entity}/{id}/values/timeseries" Read get(timeseries::read);
+    Post   "/api/plugins/telemetry/{entity}/{id}/timeseries/{scope}" Operate post(timeseries::save);
+    Post   "/api/plugins/telemetry/{entity}/{id}/timeseries/{scope}/{ttl}" Operate post(timeseries::save_for);
+    Delete "/api/plugins/telemetry/{entity}/{id}/timeseries/delete" Operate delete(timeseries::delete);
+    Post   "/api/rpc/oneway/{id}" Operate post(calls::oneway);
+    Post   "/api/rpc/twoway/{id}" Operate post(calls::twoway);
+    Post   "/api/plugins/rpc/oneway/{id}" Operate post(calls::old_oneway);
+    Post   "/api/plugins/rpc/twoway/{id}" Operate post(calls::old_twoway);
 }

@@ -67,12 +67,14 @@ impl Asked<'_> {
             What::Values(post) => self.store(&device, post, body).await,
             What::Waiting(Topic::Calls) if self.method == Method::POST => self.call(&device, body).await,
             What::Waiting(topic) => {
-                let patience = self.patience()?;
+                let patience = self.patience();
+                let patience =
+                    patience.ok_or_else(|| bad_request("`timeout` is a number of milliseconds"))?;
                 Ok(waiting::wait(token, self.origin, topic, patience, self.faces).await)
             }
             What::Answer(id) => self.answered(&device, id, body).await,
             What::Claim => self.claim(&device, body).await,
-            What::Package => self.package(),
+            What::Package => Ok(self.package()),
         }
     }
 
@@ -86,7 +88,7 @@ impl Asked<'_> {
     async fn store(&self, device: &Connected, post: Post, body: Body) -> Answered {
         let body = whole(body).await?;
         let samples = post.read(&body).map_err(|error| bad_request(&error.to_string()))?;
-        done(self.faces.hub.publish(device, samples).await)
+        Ok(done(self.faces.hub.publish(device, samples).await))
     }
 
     async fn call(&self, device: &Connected, body: Body) -> Answered {
@@ -109,25 +111,25 @@ impl Asked<'_> {
     async fn claim(&self, device: &Connected, body: Body) -> Answered {
         let body = read(body, MAX_BODY).await.map_err(unread)?;
         let claim = Claim::parse(&body).map_err(|error| bad_request(&error.to_string()))?;
-        done(asking::claim(device, claim, self.faces).await)
+        Ok(done(asking::claim(device, claim, self.faces).await))
     }
 
     /// No device has a package here.
-    fn package(&self) -> Answered {
+    fn package(&self) -> Response<Bytes> {
         match ["title", "version"].into_iter().find(|name| query(self.query, name).is_none()) {
-            Some(name) => Err(bad_request(&format!("Required request parameter '{name}' is not present"))),
-            None => Ok(empty(StatusCode::NOT_FOUND)),
+            Some(name) => bad_request(&format!("Required request parameter '{name}' is not present")),
+            None => empty(StatusCode::NOT_FOUND),
         }
     }
 
-    fn patience(&self) -> Result<Duration, Response<Bytes>> {
+    /// `None` for one that is no number.
+    fn patience(&self) -> Option<Duration> {
         let Some(given) = query(self.query, "timeout").filter(|given| !given.is_empty()) else {
-            return Ok(USUAL_WAIT);
+            return Some(USUAL_WAIT);
         };
-        let given: i64 = given.parse().map_err(|_| bad_request("`timeout` is a number of milliseconds"))?;
-        match u64::try_from(given) {
-            Ok(0) | Err(_) => Ok(USUAL_WAIT),
-            Ok(milliseconds) => Ok(Duration::from_millis(milliseconds).min(LONGEST_WAIT)),
+        match u64::try_from(given.parse::<i64>().ok()?) {
+            Ok(0) | Err(_) => Some(USUAL_WAIT),
+            Ok(milliseconds) => Some(Duration::from_millis(milliseconds).min(LONGEST_WAIT)),
         }
     }
 }
@@ -137,8 +139,8 @@ async fn whole(body: Body) -> Result<Bytes, Response<Bytes>> {
     if body.is_empty() { Err(bad_request("Request body is missing")) } else { Ok(body) }
 }
 
-fn done(result: Result<(), Refusal>) -> Answered {
-    result.map(|()| empty(StatusCode::OK)).map_err(refused)
+fn done(result: Result<(), Refusal>) -> Response<Bytes> {
+    result.map_or_else(refused, |()| empty(StatusCode::OK))
 }
 
 async fn provision(body: &[u8], origin: Origin, settings: Settings, faces: &Faces) -> Response<Bytes> {

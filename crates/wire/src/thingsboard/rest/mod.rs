@@ -2,6 +2,7 @@
 //! (thingsboard page, section 11 as 14.2 corrects it).
 
 pub mod login;
+pub mod telemetry;
 
 use serde::{Deserialize, Serialize};
 
