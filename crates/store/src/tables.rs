@@ -1,6 +1,7 @@
 //! The tables: what operators' transactions read and write, and the statements of the device path.
 
 pub(crate) mod accounts;
+pub(crate) mod announced;
 pub(crate) mod attributes;
 pub(crate) mod devices;
 pub mod journal;

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use reqwest::Method;
-use wire::admin::{OperatorToken, OperatorTokenCreate, OperatorTokenCreated};
+use wire::admin::{OperatorRole, OperatorToken, OperatorTokenCreate, OperatorTokenCreated};
 
 use crate::client::Client;
 use crate::confirm::Confirmation;
@@ -48,7 +48,8 @@ impl Command {
     pub(crate) async fn run(self, client: &Client, out: &mut Output) -> Result<(), Failure> {
         match self {
             Self::Token(Token::Create { tenant, expires, label }) => {
-                let request = OperatorTokenCreate { tenant, label, expires_in_s: expires };
+                let request =
+                    OperatorTokenCreate { tenant, role: OperatorRole::Admin, label, expires_in_s: expires };
                 create(&request, client, out).await
             }
             Self::Token(Token::List) => list(client, out).await,

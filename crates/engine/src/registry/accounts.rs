@@ -7,7 +7,7 @@ use serde_json::json;
 use store::{Account, Change};
 
 use super::journal::Deed;
-use super::{Operator, Registry, RegistryError, Right, What, Who, passwords, tenants};
+use super::{Operator, Registry, RegistryError, What, Who, passwords, tenants};
 
 const MOST_NAME_CHARS: usize = 255;
 /// The shortest password, in characters.
@@ -49,11 +49,22 @@ pub struct NewAccount<'a> {
     pub password: Option<Secret>,
 }
 
+/// What is to change of an account; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct AccountChange {
+    /// What it may do.
+    pub role: Option<Role>,
+    /// Whether it is shut out.
+    pub disabled: Option<bool>,
+    /// Its password.
+    pub password: Option<Secret>,
+}
+
 impl Registry {
     /// Makes an account.
     ///
     /// # Errors
-    /// `right-missing` where it would be allowed more than the operator; `tenant-not-found`; `account-exists`;
+    /// `role-insufficient`, `right-missing` for the whole server; `tenant-not-found`; `account-exists`;
     /// `value-invalid` for a name or a password that breaks the rules.
     pub fn create_account(
         &self,
@@ -84,60 +95,54 @@ impl Registry {
     /// The accounts that an operator may see, by name.
     ///
     /// # Errors
-    /// `right-missing`; what the store says.
+    /// `role-insufficient`; what the store says.
     pub fn accounts(&self, operator: &Operator) -> Result<Vec<AccountView>, RegistryError> {
         operator.require(Power::Administer)?;
         let (accounts, names) = self.store.read(|view| Ok((view.accounts()?, tenants::names(view)?)))?;
-        let seen = accounts.into_iter().filter(|account| reaches(operator, account));
+        let seen = accounts.into_iter().filter(|account| operator.reaches(account.tenant));
         Ok(seen.map(|account| view(account, &names)).collect())
     }
 
-    /// Gives an account another password. Its sessions end. One's own may be changed by anybody.
+    /// Changes an account. Its sessions end.
     ///
     /// # Errors
-    /// `right-missing`, `account-not-found`, `value-invalid`.
-    pub fn set_account_password(
+    /// `role-insufficient`, `account-not-found`, `value-invalid` for a password that breaks the rules.
+    pub fn change_account(
         &self,
         operator: &Operator,
         name: &str,
-        password: &Secret,
+        wanted: &AccountChange,
     ) -> Result<(), RegistryError> {
-        let kept = self.kept_password(password)?;
-        self.change_account(operator, name, "account-password-set", |account, _| {
-            account.password = Some(kept.clone());
-        })
-    }
-
-    /// Gives an account another role. Its sessions end.
-    ///
-    /// # Errors
-    /// `right-missing`, `account-not-found`.
-    pub fn set_account_role(&self, operator: &Operator, name: &str, role: Role) -> Result<(), RegistryError> {
         operator.require(Power::Administer)?;
-        self.change_account(operator, name, "account-role-set", |account, _| account.role = role)
+        self.edit_account(operator, name, wanted)
     }
 
-    /// Shuts an account out, or lets it in again. Its sessions end.
-    ///
-    /// # Errors
-    /// `right-missing`, `account-not-found`.
-    pub fn set_account_disabled(
+    pub(super) fn edit_account(
         &self,
         operator: &Operator,
         name: &str,
-        disabled: bool,
+        wanted: &AccountChange,
     ) -> Result<(), RegistryError> {
-        operator.require(Power::Administer)?;
-        let kind = if disabled { "account-disabled" } else { "account-enabled" };
-        self.change_account(operator, name, kind, |account, now| {
-            account.disabled_at = disabled.then(|| account.disabled_at.unwrap_or(now));
+        let password = wanted.password.as_ref().map(|password| self.kept_password(password)).transpose()?;
+        let now = self.now();
+        self.store.write(|change: &mut Change<'_>| {
+            let mut account = reachable(change, operator, name)?;
+            account.role = wanted.role.unwrap_or(account.role);
+            account.password = password.clone().or(account.password);
+            if let Some(disabled) = wanted.disabled {
+                account.disabled_at = disabled.then(|| account.disabled_at.unwrap_or(now));
+            }
+            change.set_account(&account, now)?;
+            let detail = json!({ "account": account.id, "name": name, "role": account.role.word(),
+                "disabled": account.disabled_at.is_some(), "password_set": password.is_some() });
+            self.journal(change, operator, &Deed::of(account.tenant, "account-changed", detail))
         })
     }
 
     /// Deletes an account.
     ///
     /// # Errors
-    /// `right-missing`, `account-not-found`.
+    /// `role-insufficient`, `account-not-found`.
     pub fn delete_account(&self, operator: &Operator, name: &str) -> Result<(), RegistryError> {
         operator.require(Power::Administer)?;
         self.store.write(|change: &mut Change<'_>| {
@@ -145,23 +150,6 @@ impl Registry {
             change.delete_account(account.id)?;
             let detail = json!({ "account": account.id, "name": name });
             self.journal(change, operator, &Deed::of(account.tenant, "account-deleted", detail))
-        })
-    }
-
-    fn change_account(
-        &self,
-        operator: &Operator,
-        name: &str,
-        kind: &'static str,
-        edit: impl Fn(&mut Account, Timestamp),
-    ) -> Result<(), RegistryError> {
-        let now = self.now();
-        self.store.write(|change: &mut Change<'_>| {
-            let mut account = reachable(change, operator, name)?;
-            edit(&mut account, now);
-            change.set_account(&account, now)?;
-            let detail = json!({ "account": account.id, "name": name, "role": account.role.word() });
-            self.journal(change, operator, &Deed::of(account.tenant, kind, detail))
         })
     }
 
@@ -177,19 +165,12 @@ impl Registry {
 
 /// The account of that name, where the operator may change it; one that it may not see is not there.
 fn reachable(change: &Change<'_>, operator: &Operator, name: &str) -> Result<Account, RegistryError> {
-    let found = change.account_by_name(name)?.filter(|account| reaches(operator, account));
+    let found = change.account_by_name(name)?.filter(|account| operator.reaches(account.tenant));
     let account = found.ok_or_else(|| RegistryError::not_found(What::Account, name))?;
     if operator.who != Who::Account(account.id) {
         operator.require(Power::Administer)?;
     }
     Ok(account)
-}
-
-fn reaches(operator: &Operator, account: &Account) -> bool {
-    match (operator.right, account.tenant) {
-        (Right::Server, _) => true,
-        (Right::Tenant(own), tenant) => tenant == Some(own),
-    }
 }
 
 fn view(account: Account, names: &HashMap<TenantId, String>) -> AccountView {

@@ -222,6 +222,25 @@ impl Registry {
         Ok(Filter { profile: profile.map(|view| view.profile.id), state })
     }
 
+    /// What an installer announced and is still there, as far as it passes the filter; in no order.
+    pub(super) fn announced(
+        &self,
+        tenant: &Tenant,
+        installer: &str,
+        query: &DeviceQuery<'_>,
+    ) -> Result<Vec<Device>, RegistryError> {
+        let filter = self.filter(tenant, query)?;
+        Ok(self.store.read(|view| {
+            let mut profiles = HashMap::new();
+            let mut devices = Vec::new();
+            for key in view.announced_by(tenant.id, installer)? {
+                let row = view.device_by_key(tenant.id, key)?.filter(|row| filter.passes(&row.record));
+                devices.extend(row.map(|row| self.shown(view, row, &mut profiles)).transpose()?);
+            }
+            Ok(devices)
+        })?)
+    }
+
     /// At most `most` rows behind `after`: those that pass, and where the next stretch begins.
     fn stretch(
         &self,

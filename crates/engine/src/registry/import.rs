@@ -8,7 +8,7 @@ use serde_json::json;
 use store::{Change, StoreError};
 
 use super::journal::Deed;
-use super::{Operator, Registry, RegistryError, Tenant, What};
+use super::{Operator, Registry, RegistryError, Tenant, What, installers};
 
 /// A device that is to be expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,9 @@ impl<'a> Entering<'a> {
             Some(_) if self.existing == Existing::Refused => {
                 Err(RegistryError::Exists { what: What::Device, name: name.as_str().to_owned() })
             }
+            Some(row) if installers::is_hidden(change, self.operator, row.record.key)? => {
+                Err(RegistryError::Exists { what: What::Device, name: row.record.name })
+            }
             Some(row) if row.record.profile != profile => Err(other_profile(change, &row.record)?),
             Some(row) => self.update(change, &row.record, row.label.as_deref(), wanted),
         }
@@ -143,6 +146,7 @@ impl<'a> Entering<'a> {
         };
         let label = wanted.label.as_deref().filter(|label| !label.is_empty());
         change.insert_expected(&record, label)?;
+        installers::remember(change, self.operator, self.tenant, key)?;
         let detail = json!({ "name": record.name, "profile": wanted.profile, "label": label });
         self.journal(change, &Deed::on(&record, "device-added", detail))?;
         Ok(Imported::Created)

@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod finding;
 mod import;
+mod installers;
 mod journal;
 mod leaving;
 mod operations;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use domain::{Entropy, Power, Role, Secret, TenantId, Timestamp};
 use store::Store;
 
-pub use accounts::{AccountView, LEAST_PASSWORD_CHARS, MOST_PASSWORD_CHARS, NewAccount};
+pub use accounts::{AccountChange, AccountView, LEAST_PASSWORD_CHARS, MOST_PASSWORD_CHARS, NewAccount};
 pub use approvals::Approval;
 pub use attributes::{Attribute, PROVISION_STATE, Whose};
 pub use backups::{Backup, BackupState};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use domain::{CredentialKeys, Role, Secret, TenantId, Timestamp};
+use domain::{CredentialKeys, Power, Role, Secret, TenantId, Timestamp};
 use serde_json::json;
 use store::{Change, StoreError};
 
@@ -162,9 +162,12 @@ impl Registry {
         operator: &Operator,
         wanted: NewOperatorToken<'_>,
     ) -> Result<(Secret, OperatorToken), RegistryError> {
-        operator.require_server()?;
+        operator.require(Power::Administer)?;
         let label = checked_label(wanted.label)?;
-        let tenant = wanted.tenant.map(|name| self.tenant(operator, Some(name))).transpose()?;
+        let tenant = match wanted.tenant {
+            Some(name) => Some(self.tenant(operator, Some(name))?),
+            None => operator.require_server().map(|()| None)?,
+        };
         let tenant_id = tenant.as_ref().map(|tenant| tenant.id);
         let secret = self.random_secret(TOKEN_PREFIX, TOKEN_CHARS);
         let verifier = self.store.keys()?.verifier(secret.expose());
@@ -191,28 +194,31 @@ impl Registry {
         Ok((secret, listed))
     }
 
-    /// All operator tokens, the revoked ones among them.
+    /// The operator tokens that an operator may see, the revoked ones among them.
     ///
     /// # Errors
-    /// `right-missing`; what the store says.
+    /// `role-insufficient`; what the store says.
     pub fn operator_tokens(&self, operator: &Operator) -> Result<Vec<OperatorToken>, RegistryError> {
-        operator.require_server()?;
+        operator.require(Power::Administer)?;
         let (tokens, names) = self.store.read(|view| Ok((view.operator_tokens()?, tenants::names(view)?)))?;
-        Ok(tokens.into_iter().map(|token| listed(token, &names)).collect())
+        let seen = tokens.into_iter().filter(|token| operator.reaches(token.tenant));
+        Ok(seen.map(|token| listed(token, &names)).collect())
     }
 
     /// Revokes an operator token at once; one that is revoked already stays so.
     ///
     /// # Errors
-    /// `right-missing`, `operator-token-not-found`.
+    /// `role-insufficient`, `operator-token-not-found`.
     pub fn revoke_operator_token(&self, operator: &Operator, id: u64) -> Result<(), RegistryError> {
-        operator.require_server()?;
+        operator.require(Power::Administer)?;
         let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
-            if !change.revoke_operator_token(id, now)? {
-                return Err(RegistryError::not_found(What::OperatorToken, &id.to_string()));
-            }
-            self.journal(change, operator, &Deed::of(None, "operator-token-revoked", json!({ "token": id })))
+            let found = change.operator_token(id)?.filter(|token| operator.reaches(token.tenant));
+            let token =
+                found.ok_or_else(|| RegistryError::not_found(What::OperatorToken, &id.to_string()))?;
+            change.revoke_operator_token(id, now)?;
+            let deed = Deed::of(token.tenant, "operator-token-revoked", json!({ "token": id }));
+            self.journal(change, operator, &deed)
         })
     }
 

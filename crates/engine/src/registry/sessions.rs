@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use store::{Account, Change};
 
-use super::accounts::MOST_PASSWORD_CHARS;
+use super::accounts::{AccountChange, MOST_PASSWORD_CHARS};
 use super::journal::Deed;
 use super::operators::AuthenticationRefusal;
 use super::public_id::{self, IdKind};
@@ -89,6 +89,24 @@ impl Registry {
             return Err(AuthenticationRefusal::Disabled);
         }
         self.begin(account, source)
+    }
+
+    /// Gives whoever knows the present password of its own account another one.
+    ///
+    /// # Errors
+    /// `Ok(Err(…))` where the new one breaks the rules; else why it is not let in.
+    pub async fn change_password(
+        &self,
+        operator: Operator,
+        name: String,
+        present: Secret,
+        new: Secret,
+    ) -> Result<Result<(), RegistryError>, AuthenticationRefusal> {
+        self.log_in(name.clone(), present, operator.source).await?;
+        let registry = self.clone();
+        let wanted = AccountChange { password: Some(new), ..AccountChange::default() };
+        let work = move || registry.edit_account(&operator, &name, &wanted);
+        self.doorkeepers.ask(work).await.ok_or(AuthenticationRefusal::Busy)
     }
 
     /// Begins a session of somebody who has shown who he is.
@@ -221,6 +239,11 @@ impl Operator {
     /// The tenant that a call is about which names none: its own, or the default one.
     pub fn home(&self) -> TenantId {
         self.tenant_id().unwrap_or(TenantId::DEFAULT)
+    }
+
+    /// Whether what is limited to this tenant, or to none, is this operator's business.
+    pub(super) fn reaches(&self, tenant: Option<TenantId>) -> bool {
+        self.right == Right::Server || tenant.is_some() && tenant == self.tenant_id()
     }
 
     /// The tenant it is limited to.

@@ -214,7 +214,10 @@ fn an_operator_of_one_tenant_sees_no_other() {
     assert_eq!(house.registry.tenants(&operator).unwrap().len(), 1);
     assert_eq!(code(house.registry.tenant(&operator, Some("zeta"))), "tenant-not-found");
     assert_eq!(code(house.registry.create_tenant(&operator, "mine")), "right-missing");
-    assert_eq!(code(house.registry.operator_tokens(&operator)), "right-missing");
+    let tokens = house.registry.operator_tokens(&operator).unwrap();
+    assert!(tokens.iter().all(|token| token.tenant.as_deref() == Some("acme")), "{tokens:?}");
+    let server_wide = NewOperatorToken { tenant: None, ..wanted };
+    assert_eq!(code(house.registry.create_operator_token(&operator, server_wide)), "right-missing");
 }
 
 #[test]

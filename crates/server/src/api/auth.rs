@@ -11,7 +11,7 @@ use domain::Secret;
 use engine::Registry;
 use engine::registry::{AuthenticationRefusal, Operator, Right};
 use serde::Serialize;
-use wire::admin::OperatorRight;
+use wire::admin::{OperatorRight, OperatorRole};
 
 use crate::listeners::Peer;
 
@@ -84,6 +84,7 @@ fn bearer(headers: &HeaderMap) -> Option<Secret> {
 pub(super) struct WhoAmI {
     actor: String,
     right: OperatorRight,
+    role: OperatorRole,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
 }
@@ -103,6 +104,7 @@ pub(super) async fn whoami(
     Ok(Json(WhoAmI {
         actor: operator.actor,
         right: shapes::right(operator.right),
+        role: shapes::role(operator.role),
         tenant: tenant.map(|tenant| tenant.name),
     }))
 }

@@ -37,7 +37,7 @@ pub(super) async fn list(
             after: asked.cursor.as_deref(),
             limit: asked.limit,
         };
-        registry.devices(&tenant, query)
+        registry.devices_of(&operator, &tenant, query)
     })
     .await?;
     let items = page.devices.into_iter().map(shapes::device).collect();
@@ -69,6 +69,7 @@ pub(super) async fn show(
 ) -> Result<Json<admin::Device>, No> {
     let life = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        registry.look(&operator, &tenant, &name)?;
         registry.life(&tenant, &name)
     })
     .await?;

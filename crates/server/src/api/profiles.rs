@@ -5,6 +5,7 @@ use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::profile::Joining;
+use domain::Power;
 use engine::Registry;
 use engine::registry::{
     Limits, LimitsChange, NewProfile, Operator, ProfileChange, RegistryError, Rotation, To,
@@ -70,6 +71,9 @@ pub(super) async fn set(
     Body(asked): Body<ProfileSet>,
 ) -> Result<Response, No> {
     let (secret, profile) = blocking(&registry, move |registry| {
+        if !asked.is_of_the_secret_only() {
+            operator.require(Power::Operate)?;
+        }
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
         registry.set_profile(&operator, &tenant, &name, &profile_change(asked)?)
     })

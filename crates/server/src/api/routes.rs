@@ -46,6 +46,8 @@ pub enum Need {
     Install,
     /// See [`Power::Operate`].
     Operate,
+    /// See [`Power::Rotate`].
+    Rotate,
     /// See [`Power::Halt`].
     Halt,
     /// See [`Power::Secure`].
@@ -67,6 +69,7 @@ impl Need {
             Need::See => Power::See,
             Need::Install => Power::Install,
             Need::Operate => Power::Operate,
+            Need::Rotate => Power::Rotate,
             Need::Halt => Power::Halt,
             Need::Secure | Need::ServerSecure => Power::Secure,
             Need::Administer | Need::Server => Power::Administer,
@@ -101,13 +104,17 @@ routes! {
     Get    "/whoami"                      Own get(auth::whoami);
     Get    "/tenants"                     Own get(tenants::list);
     Post   "/tenants"                     Server post(tenants::create);
-    Get    "/operator-tokens"             Server get(operators::list);
-    Post   "/operator-tokens"             Server post(operators::create);
-    Delete "/operator-tokens/{id}"        Server delete(operators::revoke);
+    Get    "/operator-tokens"             Administer get(operators::list);
+    Post   "/operator-tokens"             Administer post(operators::create);
+    Delete "/operator-tokens/{id}"        Administer delete(operators::revoke);
+    Get    "/operators"                   Administer get(operators::accounts);
+    Post   "/operators"                   Administer post(operators::add);
+    Patch  "/operators/{name}"            Administer patch(operators::set);
+    Delete "/operators/{name}"            Administer delete(operators::remove);
     Get    "/profiles"                    Read get(profiles::list);
     Post   "/profiles"                    Operate post(profiles::create);
     Get    "/profiles/{name}"             Read get(profiles::show);
-    Patch  "/profiles/{name}"             Operate patch(profiles::set);
+    Patch  "/profiles/{name}"             Rotate patch(profiles::set);
     Get    "/devices"                     See get(devices::list);
     Post   "/devices"                     Install post(devices::add);
     Post   "/devices:import"              Install post(import::import);

@@ -6,7 +6,7 @@ use domain::admission::Answer;
 use domain::name::MAX_CHARS;
 use domain::plan::{Gate, PlannedStep, StepRule, StepState};
 use domain::profile::{NamePattern, PreProvisionedCredentials};
-use domain::{Credential, DeviceState, Reprovision, Secret, Strategy, Timestamp, Verdict};
+use domain::{Credential, DeviceState, Reprovision, Role, Secret, Strategy, Timestamp, Verdict};
 use engine::registry::{self as ours, RegistryError, Right};
 use ipnet::IpNet;
 use store::journal::{Fault, Head, Position, Verification, Wrong};
@@ -31,6 +31,38 @@ pub(super) fn right(right: Right) -> admin::OperatorRight {
     }
 }
 
+pub(super) fn role(role: Role) -> admin::OperatorRole {
+    match role {
+        Role::Viewer => admin::OperatorRole::Viewer,
+        Role::Installer => admin::OperatorRole::Installer,
+        Role::Operator => admin::OperatorRole::Operator,
+        Role::Security => admin::OperatorRole::Security,
+        Role::Admin => admin::OperatorRole::Admin,
+    }
+}
+
+pub(super) fn to_role(role: admin::OperatorRole) -> Role {
+    match role {
+        admin::OperatorRole::Viewer => Role::Viewer,
+        admin::OperatorRole::Installer => Role::Installer,
+        admin::OperatorRole::Operator => Role::Operator,
+        admin::OperatorRole::Security => Role::Security,
+        admin::OperatorRole::Admin => Role::Admin,
+    }
+}
+
+pub(super) fn account(account: ours::AccountView) -> admin::OperatorAccount {
+    admin::OperatorAccount {
+        name: account.name,
+        role: role(account.role),
+        tenant: account.tenant,
+        password: account.has_password,
+        created_at: instant(account.created_at),
+        changed_at: instant(account.changed_at),
+        disabled_at: account.disabled_at.map(instant),
+    }
+}
+
 pub(super) fn tenant(tenant: store::Tenant) -> admin::Tenant {
     admin::Tenant { id: tenant.id.to_string(), name: tenant.name, created_at: instant(tenant.created_at) }
 }
@@ -42,6 +74,7 @@ pub(super) fn operator_token(token: ours::OperatorToken) -> admin::OperatorToken
         id: token.id.to_string(),
         label: token.label,
         right,
+        role: role(token.role),
         tenant: token.tenant,
         expires_at: token.expires_at.map(instant),
         created_at: instant(token.created_at),

@@ -140,13 +140,18 @@ fn furnish(registry: &Registry, name: &str) {
 fn body(route: &Route, tenant: Option<&str>) -> String {
     match (route.verb, route.path) {
         (Verb::Post, "/tenants") => json!({ "name": "new" }).to_string(),
-        (Verb::Post, "/operator-tokens" | "/audit/verify") => "{}".to_owned(),
+        (Verb::Post, "/operators") => {
+            json!({ "name": "new", "role": "viewer", "tenant": tenant }).to_string()
+        }
+        (Verb::Post, "/operator-tokens") => json!({ "tenant": tenant }).to_string(),
+        (Verb::Post, "/audit/verify") => "{}".to_owned(),
         (Verb::Post, path) if path.starts_with("/secrets") || path == "/backups" => "{}".to_owned(),
         (Verb::Post, "/profiles") => {
             json!({ "tenant": tenant, "name": "zeta-thing", "strategy": "create-new" }).to_string()
         }
         (Verb::Post, "/devices:decommission") => json!({ "tenant": tenant, "dry_run": true }).to_string(),
         (Verb::Post, path) if path.ends_with("/decommission") || path.ends_with("/reject") => "{}".to_owned(),
+        (Verb::Patch, "/operators/{name}") => "{}".to_owned(),
         (Verb::Patch, _) => json!({ "strategy": "disabled" }).to_string(),
         (Verb::Post, "/devices") => json!({ "name": "zeta-new", "profile": "zeta-thing" }).to_string(),
         (Verb::Post, "/devices:import") => "name,type\nzeta-new,zeta-thing\n".to_owned(),
@@ -184,8 +189,16 @@ async fn every_route_hides_one_tenant_from_the_other() {
         assert!(!reveals(&own.text), "{told}: {}", own.text);
         let other = house.call(route, Some("zeta"), Some(acme.expose())).await;
         match (route.need, route.path) {
-            (Need::Server, _) => assert_eq!(other.code(), (403, "right-missing".to_owned()), "{told}"),
+            (Need::Server | Need::ServerSecure, _) => {
+                assert_eq!(other.code(), (403, "right-missing".to_owned()), "{told}")
+            }
             // These say what the token is good for, or what the server has, and take no tenant.
+            (Need::Administer, "/operators/{name}" | "/operator-tokens/{id}") => {
+                assert_eq!(other.status, StatusCode::NOT_FOUND, "{told}");
+            }
+            (Need::Administer, _) if route.verb == Verb::Get => {
+                assert!(!reveals(&other.text), "{told}: {}", other.text);
+            }
             (_, "/whoami" | "/tenants" | "/neighbours" | "/report-key") => {
                 assert!(!reveals(&other.text), "{told}: {}", other.text);
             }

@@ -10,11 +10,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use domain::{DeviceKey, Role, Secret, Timestamp};
-use engine::registry::{NewAccount, NewOperatorToken, Operator, Registry};
+use engine::registry::{AccountChange, NewAccount, NewOperatorToken, Operator, Registry};
 use engine::{Clock, Farewell, Ports, Sessions};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use server::api::thingsboard_rest;
+use server::api::{self, thingsboard_rest};
 use server::listeners::Peer;
 use store::Store;
 use store::secrets::LocalKek;
@@ -85,7 +85,7 @@ impl House {
         let store = Store::open(options, kek, clock.now()).unwrap();
         let ports = Ports { clock: clock.clone(), ..Ports::system(Arc::new(NoSessions)) };
         let registry = Registry::new(store, ports, engine::registry::Told::nobody());
-        let router = thingsboard_rest::router(registry.clone());
+        let router = api::router(registry.clone()).merge(thingsboard_rest::router(registry.clone()));
         let house = House { registry, router, clock, _folder: folder };
         for role in Role::ALL {
             house.account(role.word(), *role);
@@ -242,10 +242,12 @@ async fn a_session_ends_by_logging_out_and_by_any_change_of_the_account() {
     let body = json!({ "refreshToken": refresh }).to_string();
     assert_eq!(house.send("POST", "/api/auth/token", &[], body).await.status, 401);
     let (token, _) = house.log_in("admin").await;
-    house.registry.set_account_role(&server, "admin", Role::Viewer).unwrap();
+    let wanted = AccountChange { role: Some(Role::Viewer), ..AccountChange::default() };
+    house.registry.change_account(&server, "admin", &wanted).unwrap();
     assert_eq!(house.me(&bearer(&token)).await.wrong().1, 11);
     let (token, _) = house.log_in("admin").await;
-    house.registry.set_account_disabled(&server, "admin", true).unwrap();
+    let wanted = AccountChange { disabled: Some(true), ..AccountChange::default() };
+    house.registry.change_account(&server, "admin", &wanted).unwrap();
     assert_eq!(house.me(&bearer(&token)).await.status, 401);
     let body = json!({ "username": "admin", "password": PASSWORD }).to_string();
     let answer = house.send("POST", "/api/auth/login", &[], body).await;

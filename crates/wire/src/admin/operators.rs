@@ -33,6 +33,83 @@ pub enum OperatorRight {
     Tenant,
 }
 
+/// What an operator may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperatorRole {
+    /// Looks at everything but secrets.
+    Viewer,
+    /// Announces devices, and sees those that it announced.
+    Installer,
+    /// Runs the fleet.
+    Operator,
+    /// Guards the fleet.
+    Security,
+    /// Everything.
+    #[default]
+    Admin,
+}
+
+/// A local account of an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorAccount {
+    /// What it signs on with.
+    pub name: String,
+    /// What it may do.
+    pub role: OperatorRole,
+    /// Name of the tenant it is limited to; absent = the whole server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Whether a password opens it.
+    pub password: bool,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was changed last.
+    pub changed_at: String,
+    /// Since when it is shut out, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_at: Option<String>,
+}
+
+/// Asks for a new account.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorAccountCreate {
+    /// What it signs on with: an e-mail address or another name.
+    pub name: String,
+    /// What it may do.
+    pub role: OperatorRole,
+    /// Name of the tenant it is limited to; absent = the whole server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Its password; absent = none opens it yet.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "Secret::serialize_clear_option"
+    )]
+    pub password: Option<Secret>,
+}
+
+/// Changes an account; what is absent stays. Its sessions end.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorAccountChange {
+    /// What it may do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<OperatorRole>,
+    /// Whether it is shut out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
+    /// Its password.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "Secret::serialize_clear_option"
+    )]
+    pub password: Option<Secret>,
+}
+
 /// An operator token as listed; the token itself was shown once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorToken {
@@ -42,6 +119,9 @@ pub struct OperatorToken {
     pub label: String,
     /// What it opens.
     pub right: OperatorRight,
+    /// What its holder may do.
+    #[serde(default)]
+    pub role: OperatorRole,
     /// Name of the tenant, for [`OperatorRight::Tenant`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
@@ -62,6 +142,9 @@ pub struct OperatorTokenCreate {
     /// Name of the tenant it is limited to; absent = the whole server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+    /// What its holder may do; absent = everything.
+    #[serde(default)]
+    pub role: OperatorRole,
     /// The operator's own note.
     #[serde(default)]
     pub label: String,
@@ -93,6 +176,7 @@ mod tests {
                 id: "t1".into(),
                 label: "ci".into(),
                 right: OperatorRight::Server,
+                role: OperatorRole::Viewer,
                 tenant: None,
                 expires_at: None,
                 created_at: "2026-11-23T18:00:00Z".into(),
@@ -102,7 +186,7 @@ mod tests {
         let json = serde_json::to_string(&created).unwrap();
         assert_eq!(
             json,
-            r#"{"token":"mst_abc","id":"t1","label":"ci","right":"server","created_at":"2026-11-23T18:00:00Z"}"#
+            r#"{"token":"mst_abc","id":"t1","label":"ci","right":"server","role":"viewer","created_at":"2026-11-23T18:00:00Z"}"#
         );
         assert!(!format!("{created:?}").contains("mst_abc"));
         let back: OperatorTokenCreated = serde_json::from_str(&json).unwrap();

@@ -251,6 +251,21 @@ pub struct ProfileSet {
     pub limits: SecretLimitsSet,
 }
 
+impl ProfileSet {
+    /// Whether it concerns nothing but the group secret and its limits.
+    #[must_use]
+    pub fn is_of_the_secret_only(&self) -> bool {
+        let of_the_secret = ProfileSet {
+            version: self.version,
+            rotate_secret: self.rotate_secret.clone(),
+            limits: self.limits.clone(),
+            ..ProfileSet::default()
+        };
+        // A field that is added later counts as one of the rest by itself.
+        serde_json::to_value(self).ok() == serde_json::to_value(of_the_secret).ok()
+    }
+}
+
 /// Replaces the current group secret.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
