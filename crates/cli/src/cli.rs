@@ -8,8 +8,8 @@ use clap_complete::Shell;
 
 use crate::client::Client;
 use crate::commands::{
-    attempts, audit, backup, context, device, explain, leaving, operation, operator, profile, secrets, shell,
-    simulate, tenant,
+    account, attempts, audit, backup, context, device, explain, leaving, operation, operator, profile,
+    secrets, shell, simulate, tenant,
 };
 use crate::connection::ServerFlags;
 use crate::failure::{EXIT_CODES, Failure};
@@ -42,6 +42,9 @@ enum Command {
     /// People and programs that operate the server
     #[command(subcommand)]
     Operator(operator::Command),
+    /// The way in for whoever is locked out
+    #[command(subcommand)]
+    Admin(account::AdminCommand),
     /// Profiles: how devices of a kind are admitted
     #[command(subcommand)]
     Profile(profile::Command),
@@ -144,6 +147,11 @@ impl Cli {
         match self.command {
             Command::Tenant(command) => command.run(&client()?, out).await,
             Command::Operator(command) => command.run(&client()?, out).await,
+            Command::Admin(command) => {
+                let connection = self.server.resolve()?;
+                let folder = connection.data.clone();
+                command.run(folder.as_deref(), &Client::new(connection)?, out).await
+            }
             Command::Profile(command) => command.run(&client()?, out).await,
             Command::Device(command) => command.run(&client()?, out).await,
             Command::Operation(command) => command.run(&client()?, out).await,

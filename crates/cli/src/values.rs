@@ -1,7 +1,7 @@
 //! Values as they are typed on the command line: durations, dates, lists, secrets.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
@@ -124,6 +124,33 @@ fn read_stdin() -> std::io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::with_capacity(4_096));
     std::io::stdin().read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// A line that somebody types unseen.
+///
+/// # Errors
+/// Where the terminal cannot be had.
+pub(crate) fn hidden(question: &str) -> Result<Secret, Failure> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = io::stdin();
+    let failed = |error: rustix::io::Errno| Failure::usage(format!("the terminal does not obey: {error}"));
+    let shown = tcgetattr(&stdin).map_err(failed)?;
+    let mut unseen = shown.clone();
+    unseen.local_modes -= LocalModes::ECHO;
+    tcsetattr(&stdin, OptionalActions::Flush, &unseen).map_err(failed)?;
+    let line = ask_unseen(question);
+    tcsetattr(&stdin, OptionalActions::Flush, &shown).map_err(failed)?;
+    Ok(line?)
+}
+
+fn ask_unseen(question: &str) -> io::Result<Secret> {
+    let mut terminal = io::stderr();
+    write!(terminal, "{question}")?;
+    terminal.flush()?;
+    let mut line = zeroize::Zeroizing::new(String::new());
+    io::stdin().read_line(&mut line)?;
+    writeln!(terminal)?;
+    Ok(Secret::from(line.trim_end_matches(['\r', '\n'])))
 }
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ impl Server {
         };
         let protocols = Protocols::new(faces, settings(config));
         let (stopper, stop) = listeners::stopper();
-        let rest = api::thingsboard_rest::router(registry.clone());
+        let rest = api::thingsboard_rest::router(registry.clone())
+            .merge(api::recover::router(registry.clone(), layout.keys.clone()));
         let operators = api::router(registry.clone()).merge(rest).merge(probes::router(
             registry.clone(),
             figures.clone(),

@@ -1,5 +1,6 @@
 //! One file for each noun: its flags, its calls, and how its answers are shown.
 
+pub(crate) mod account;
 pub(crate) mod attempts;
 pub(crate) mod audit;
 pub(crate) mod backup;

@@ -2,8 +2,9 @@
 
 use clap::Subcommand;
 use reqwest::Method;
-use wire::admin::{OperatorRole, OperatorToken, OperatorTokenCreate, OperatorTokenCreated};
+use wire::admin::{OperatorToken, OperatorTokenCreate, OperatorTokenCreated};
 
+use super::account;
 use crate::client::Client;
 use crate::confirm::Confirmation;
 use crate::failure::Failure;
@@ -13,6 +14,26 @@ use crate::values;
 /// What can be done about operators.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Let somebody sign on with a password
+    Add(account::Add),
+    /// List the accounts
+    List,
+    /// Change an account's role, or shut it out; its sessions end
+    Set(account::Set),
+    /// Give an account another password; its sessions end
+    Password {
+        /// The account
+        name: String,
+        #[command(flatten)]
+        password: account::Password,
+    },
+    /// Delete an account
+    Remove {
+        /// The account
+        name: String,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
     /// Tokens that open the operator API
     #[command(subcommand)]
     Token(Token),
@@ -26,6 +47,9 @@ pub(crate) enum Token {
         /// Limit it to one tenant; without this it opens the whole server
         #[arg(long, value_name = "NAME")]
         tenant: Option<String>,
+        /// What its holder may do
+        #[arg(long, value_enum, default_value = "admin")]
+        role: account::Role,
         /// End it by itself after this time, such as 24h or 90d
         #[arg(long, value_name = "DURATION", value_parser = values::seconds)]
         expires: Option<u64>,
@@ -47,9 +71,14 @@ pub(crate) enum Token {
 impl Command {
     pub(crate) async fn run(self, client: &Client, out: &mut Output) -> Result<(), Failure> {
         match self {
-            Self::Token(Token::Create { tenant, expires, label }) => {
+            Self::Add(add) => account::add(add, client, out).await,
+            Self::List => account::list(client, out).await,
+            Self::Set(set) => account::set(set, client, out).await,
+            Self::Password { name, password } => account::password(&name, &password, client, out).await,
+            Self::Remove { name, confirmation } => account::remove(&name, confirmation, client, out).await,
+            Self::Token(Token::Create { tenant, role, expires, label }) => {
                 let request =
-                    OperatorTokenCreate { tenant, role: OperatorRole::Admin, label, expires_in_s: expires };
+                    OperatorTokenCreate { tenant, role: role.asked(), label, expires_in_s: expires };
                 create(&request, client, out).await
             }
             Self::Token(Token::List) => list(client, out).await,
@@ -82,12 +111,13 @@ async fn revoke(id: &str, sure: Confirmation, client: &Client, out: &mut Output)
 
 impl Row for OperatorToken {
     const COLUMNS: &'static [&'static str] =
-        &["id", "right", "tenant", "label", "created", "expires", "revoked"];
+        &["id", "right", "role", "tenant", "label", "created", "expires", "revoked"];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.id.clone(),
             render::word(&self.right),
+            render::word(&self.role),
             render::or_dash(self.tenant.as_deref()),
             self.label.clone(),
             self.created_at.clone(),
@@ -104,6 +134,7 @@ impl Sheet for OperatorTokenCreated {
             ("token", self.token.expose().to_owned()),
             ("id", listed.id.clone()),
             ("right", render::word(&listed.right)),
+            ("role", render::word(&listed.role)),
         ];
         lines.extend(listed.tenant.clone().map(|tenant| ("tenant", tenant)));
         lines.push(("expires", listed.expires_at.clone().unwrap_or_else(|| "never".to_owned())));

@@ -1,6 +1,6 @@
 //! `muster secrets`
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -224,36 +224,12 @@ impl Passphrase {
             return Err(Failure::usage("nobody sits at a terminal to type the passphrase")
                 .hint("--passphrase-file - reads it from standard input"));
         }
-        let typed = hidden("Passphrase: ")?;
-        if new && hidden("The same again: ")?.expose() != typed.expose() {
+        let typed = values::hidden("Passphrase: ")?;
+        if new && values::hidden("The same again: ")?.expose() != typed.expose() {
             return Err(Failure::new(Kind::Unconfirmed, "the two are not the same"));
         }
         Ok(Some(typed))
     }
-}
-
-/// A line that somebody types unseen.
-fn hidden(question: &str) -> Result<Secret, Failure> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-    let stdin = io::stdin();
-    let failed = |error: rustix::io::Errno| Failure::usage(format!("the terminal does not obey: {error}"));
-    let shown = tcgetattr(&stdin).map_err(failed)?;
-    let mut unseen = shown.clone();
-    unseen.local_modes -= LocalModes::ECHO;
-    tcsetattr(&stdin, OptionalActions::Flush, &unseen).map_err(failed)?;
-    let line = ask(question);
-    tcsetattr(&stdin, OptionalActions::Flush, &shown).map_err(failed)?;
-    Ok(line?)
-}
-
-fn ask(question: &str) -> io::Result<Secret> {
-    let mut terminal = io::stderr();
-    write!(terminal, "{question}")?;
-    terminal.flush()?;
-    let mut line = zeroize::Zeroizing::new(String::new());
-    io::stdin().read_line(&mut line)?;
-    writeln!(terminal)?;
-    Ok(Secret::from(line.trim_end_matches(['\r', '\n'])))
 }
 
 impl Row for Kek {

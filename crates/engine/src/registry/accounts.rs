@@ -87,8 +87,7 @@ impl Registry {
             let id = change.create_account(row, now)?;
             let detail = json!({ "account": id, "name": name, "role": new.role.word() });
             self.journal(change, operator, &Deed::of(tenant, "account-created", detail))?;
-            let made = change.account(id)?.ok_or_else(|| RegistryError::not_found(What::Account, name))?;
-            Ok(view(made, &tenants::names(change)?))
+            viewed(change, id, name)
         })
     }
 
@@ -112,7 +111,7 @@ impl Registry {
         operator: &Operator,
         name: &str,
         wanted: &AccountChange,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<AccountView, RegistryError> {
         operator.require(Power::Administer)?;
         self.edit_account(operator, name, wanted)
     }
@@ -122,7 +121,7 @@ impl Registry {
         operator: &Operator,
         name: &str,
         wanted: &AccountChange,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<AccountView, RegistryError> {
         let password = wanted.password.as_ref().map(|password| self.kept_password(password)).transpose()?;
         let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
@@ -135,7 +134,29 @@ impl Registry {
             change.set_account(&account, now)?;
             let detail = json!({ "account": account.id, "name": name, "role": account.role.word(),
                 "disabled": account.disabled_at.is_some(), "password_set": password.is_some() });
-            self.journal(change, operator, &Deed::of(account.tenant, "account-changed", detail))
+            self.journal(change, operator, &Deed::of(account.tenant, "account-changed", detail))?;
+            viewed(change, account.id, name)
+        })
+    }
+
+    /// Makes an admin's account for the whole server, or makes an account that: whoever asks is at home on the
+    /// server's own machine, and has no other way in.
+    ///
+    /// # Errors
+    /// `value-invalid` for a name or a password that breaks the rules.
+    pub fn recover_account(&self, name: &str, password: &Secret) -> Result<AccountView, RegistryError> {
+        let name = checked_name(name)?;
+        let password = self.kept_password(password)?;
+        let (server, now) = (Operator::server("recover"), self.now());
+        self.store.write(|change: &mut Change<'_>| {
+            if let Some(present) = change.account_by_name(name)? {
+                change.delete_account(present.id)?;
+            }
+            let row = store::NewAccount { tenant: None, name, password: Some(&password), role: Role::Admin };
+            let id = change.create_account(row, now)?;
+            let detail = json!({ "account": id, "name": name });
+            self.journal(change, &server, &Deed::of(None, "account-recovered", detail))?;
+            viewed(change, id, name)
         })
     }
 
@@ -171,6 +192,11 @@ fn reachable(change: &Change<'_>, operator: &Operator, name: &str) -> Result<Acc
         operator.require(Power::Administer)?;
     }
     Ok(account)
+}
+
+fn viewed(change: &Change<'_>, id: u64, name: &str) -> Result<AccountView, RegistryError> {
+    let account = change.account(id)?.ok_or_else(|| RegistryError::not_found(What::Account, name))?;
+    Ok(view(account, &tenants::names(change)?))
 }
 
 fn view(account: Account, names: &HashMap<TenantId, String>) -> AccountView {

@@ -105,7 +105,7 @@ impl Registry {
         self.log_in(name.clone(), present, operator.source).await?;
         let registry = self.clone();
         let wanted = AccountChange { password: Some(new), ..AccountChange::default() };
-        let work = move || registry.edit_account(&operator, &name, &wanted);
+        let work = move || registry.edit_account(&operator, &name, &wanted).map(drop);
         self.doorkeepers.ask(work).await.ok_or(AuthenticationRefusal::Busy)
     }
 

@@ -14,6 +14,7 @@ mod operations;
 mod operators;
 pub mod problem;
 mod profiles;
+pub mod recover;
 mod routes;
 mod secrets;
 mod shapes;

@@ -91,14 +91,14 @@ pub(super) async fn set(
     Extension(operator): Extension<Operator>,
     Named(name): Named,
     Body(asked): Body<OperatorAccountChange>,
-) -> Result<StatusCode, No> {
+) -> Result<Json<OperatorAccount>, No> {
     let wanted = AccountChange {
         role: asked.role.map(shapes::to_role),
         disabled: asked.disabled,
         password: asked.password.as_ref().map(clear),
     };
-    blocking(&registry, move |registry| registry.change_account(&operator, &name, &wanted)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let changed = blocking(&registry, move |registry| registry.change_account(&operator, &name, &wanted));
+    Ok(Json(shapes::account(changed.await?)))
 }
 
 /// `DELETE /operators/{name}`

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use domain::profile::Joining;
 use domain::Power;
+use domain::profile::Joining;
 use engine::Registry;
 use engine::registry::{
     Limits, LimitsChange, NewProfile, Operator, ProfileChange, RegistryError, Rotation, To,

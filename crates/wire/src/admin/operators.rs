@@ -110,6 +110,20 @@ pub struct OperatorAccountChange {
     pub password: Option<Secret>,
 }
 
+/// The name of the file, in the folder of the server's keys, in which a recovery is asked for.
+pub const RECOVERY_FILE: &str = "recovery.json";
+
+/// What stands in [`RECOVERY_FILE`]: an admin's account that is made, or reset.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// What it signs on with.
+    pub name: String,
+    /// Its password from now on.
+    #[serde(serialize_with = "Secret::serialize_clear")]
+    pub password: Secret,
+}
+
 /// An operator token as listed; the token itself was shown once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorToken {
