@@ -64,6 +64,11 @@ pub fn random_text(length: usize, entropy: &mut dyn Entropy) -> String {
     text
 }
 
+/// Whether a text holds neither markup nor a template.
+pub fn is_plain(text: &str) -> bool {
+    !has_markup(text) && !has_template(text)
+}
+
 /// A `<` that could open a tag, an end tag, a comment or a processing instruction.
 fn has_markup(name: &str) -> bool {
     let opens = |next: char| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?');

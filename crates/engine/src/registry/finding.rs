@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use domain::{ProfileId, TenantId};
+use domain::ProfileId;
 use store::{DeviceOrder, DeviceRow, DeviceSearch, View};
 
-use super::public_id::{self, IdKind};
+use super::public_id;
 use super::{Device, Operator, Registry, RegistryError, Tenant, What};
 
 /// Which devices, in which order.
@@ -137,19 +137,16 @@ impl Registry {
         }
     }
 
-    /// The public id of a tenant.
-    pub fn tenant_id(&self, tenant: TenantId) -> String {
-        self.id_for(IdKind::Tenant, tenant.0)
-    }
-
-    /// The public id of a profile.
-    pub fn profile_id(&self, profile: ProfileId) -> String {
-        self.id_for(IdKind::Profile, profile.0)
-    }
-
-    /// Ids are derived: while the secrets are locked, there are none.
-    fn id_for(&self, kind: IdKind, number: u64) -> String {
-        self.store.keys().map(|keys| public_id::id_of(keys, kind, number)).unwrap_or_default()
+    /// The number of the profile of that name.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn profile_number(&self, tenant: &Tenant, name: &str) -> Result<Option<u64>, RegistryError> {
+        if name.contains('\0') {
+            return Ok(None);
+        }
+        let row = self.store.read(|view| view.profile_by_name(tenant.id, name))?;
+        Ok(row.map(|row| row.profile.id.0))
     }
 
     fn all_shown(

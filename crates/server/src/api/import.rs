@@ -60,7 +60,7 @@ pub(super) async fn import(
 }
 
 /// Passes the body on, piece by piece, until nobody wants more.
-fn pump(body: Body) -> mpsc::Receiver<io::Result<Bytes>> {
+pub(super) fn pump(body: Body) -> mpsc::Receiver<io::Result<Bytes>> {
     let (pieces, received) = mpsc::channel(WAITING_PIECES);
     tokio::spawn(async move {
         let mut body = body.into_data_stream();
@@ -75,7 +75,7 @@ fn pump(body: Body) -> mpsc::Receiver<io::Result<Bytes>> {
 
 /// The body as a file whose lines all end in a line feed, the last one too: so each row's line can be told.
 /// It gives up on a row that does not end.
-struct BodyReader {
+pub(super) struct BodyReader {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     piece: Bytes,
     /// A carriage return that belongs to what follows, or is dropped.
@@ -86,8 +86,13 @@ struct BodyReader {
 }
 
 impl BodyReader {
-    fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> BodyReader {
+    pub(super) fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> BodyReader {
         BodyReader { pieces, piece: Bytes::new(), held: false, ended: false, in_row: AtomicUsize::new(0) }
+    }
+
+    /// The row before is complete.
+    pub(super) fn begin_row(&self) {
+        self.in_row.store(0, Ordering::Relaxed);
     }
 
     /// The next piece, or at the end one line feed more; `None` after it.
@@ -190,7 +195,7 @@ impl Importer {
         let mut waiting = Vec::with_capacity(ROWS_TOGETHER);
         let mut record = ByteRecord::new();
         loop {
-            csv.get_ref().in_row.store(0, Ordering::Relaxed);
+            csv.get_ref().begin_row();
             let more = csv.read_byte_record(&mut record).map_err(|error| Ended::Failed(error.to_string()))?;
             if more {
                 waiting.push(read_row(&record, columns, csv.position().line()));

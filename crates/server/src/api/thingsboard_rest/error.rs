@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::Kind;
-use engine::registry::{AuthenticationRefusal, RegistryError};
+use domain::{Kind, Refusal};
+use engine::registry::{AuthenticationRefusal, RegistryError, What};
 use wire::thingsboard::{ErrorBody, ErrorCode, FrameworkErrorBody};
 
 /// A no, on its way to a client of ThingsBoard's.
@@ -89,6 +89,21 @@ impl Wrong {
         Wrong { allow: Some(allow.to_owned()), ..wrong }
     }
 
+    /// 501: ThingsBoard does it, and this server does not.
+    pub(crate) fn not_served(message: impl Into<String>) -> Wrong {
+        Wrong::new(StatusCode::NOT_IMPLEMENTED, ErrorCode::BAD_REQUEST_PARAMS, message)
+    }
+
+    /// The same error JSON, where it is a part of an answer.
+    pub(crate) fn to_value(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body().1).unwrap_or_default()
+    }
+
+    /// What it says.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// 500: our fault.
     pub(crate) fn internal() -> Wrong {
         let refusal = domain::Refusal::Internal;
@@ -136,15 +151,54 @@ impl From<RegistryError> for Wrong {
                 Wrong::new(unavailable(store.refusal().kind()), ErrorCode::GENERAL, message)
             }
             RegistryError::Forbidden | RegistryError::RoleInsufficient { .. } => Wrong::forbidden(),
-            RegistryError::NotFound { .. } => {
-                Wrong::new(StatusCode::NOT_FOUND, ErrorCode::ITEM_NOT_FOUND, "Requested item wasn't found!")
-            }
+            RegistryError::NotFound { what, name } => Wrong::not_found(missing(*what, name)),
             RegistryError::VersionChanged { .. } => {
                 Wrong::new(StatusCode::CONFLICT, ErrorCode::VERSION_CONFLICT, message)
             }
-            _ => Wrong::new(StatusCode::BAD_REQUEST, ErrorCode::BAD_REQUEST_PARAMS, message),
+            RegistryError::RevisionChanged { what, .. } => {
+                let told = match what {
+                    What::Device => "Device was already changed by someone else",
+                    What::Profile => "Device profile was already changed by someone else",
+                    _ => "Entity was already changed by someone else",
+                };
+                Wrong::new(StatusCode::CONFLICT, ErrorCode::VERSION_CONFLICT, told)
+            }
+            error => Wrong::bad_request(words(error).map_or(message, str::to_owned)),
         }
     }
+}
+
+fn missing(what: What, name: &str) -> String {
+    match what {
+        What::Device => format!("Device with id [{name}] is not found"),
+        What::Profile => format!("Device profile with id [{name}] is not found"),
+        _ => "Requested item wasn't found!".to_owned(),
+    }
+}
+
+/// What ThingsBoard says where we would say it otherwise (sections 6.2 and 11.4).
+fn words(error: &RegistryError) -> Option<&'static str> {
+    Some(match error {
+        RegistryError::Exists { what: What::Device, .. } => "Device with such name already exists!",
+        RegistryError::Exists { what: What::Profile, .. } => "Device profile with such name already exists!",
+        RegistryError::ProvisionKeyInUse => "Device profile with such provision device key already exists!",
+        RegistryError::CredentialsInUse { elsewhere: false } => {
+            "Device credentials are already assigned to another device!"
+        }
+        // Nobody learns what devices of other tenants hold.
+        RegistryError::CredentialsInUse { elsewhere: true } => "Failed to provision device!",
+        RegistryError::CredentialsRefused(Refusal::BasicIdentityMissing) => {
+            "Both mqtt client id and user name are empty!"
+        }
+        RegistryError::CredentialsRefused(Refusal::BasicPasswordWithoutUser) => {
+            "Password cannot be specified along with client id"
+        }
+        RegistryError::ProfileInUse { .. } => {
+            "The device profile referenced by the devices cannot be deleted!"
+        }
+        RegistryError::DefaultProfile { .. } => "Deletion of Default Device Profile is prohibited!",
+        _ => return None,
+    })
 }
 
 impl From<AuthenticationRefusal> for Wrong {

@@ -4,10 +4,16 @@
 //! anything else (401 comes before 404, 405 and 413); what the role must allow stands in the list.
 
 mod attributes;
+mod ask;
 mod auth;
 mod calls;
+mod bulk;
+mod credentials;
+mod devices;
 pub(super) mod error;
+mod lists;
 mod login;
+mod profiles;
 mod routes;
 mod system;
 mod target;

@@ -4,7 +4,9 @@ use axum::routing::{MethodRouter, delete, get, post};
 use engine::Registry;
 
 use super::super::{Need, Verb};
-use super::{attributes, calls, login, system, timeseries};
+use super::{
+    attributes, bulk, calls, credentials, devices, lists, login, profiles, system, timeseries,
+};
 
 /// One route: what it is called and who may call it.
 pub struct Route {
@@ -63,4 +65,28 @@ routes! {
     Post   "/api/rpc/twoway/{id}" Operate post(calls::twoway);
     Post   "/api/plugins/rpc/oneway/{id}" Operate post(calls::old_oneway);
     Post   "/api/plugins/rpc/twoway/{id}" Operate post(calls::old_twoway);
+    Post   "/api/device"                      Operate post(devices::save);
+    Post   "/api/device-with-credentials"     Operate post(devices::save_with_credentials);
+    Get    "/api/device/types"                Read get(devices::types);
+    Post   "/api/device/credentials"          Operate post(credentials::save);
+    Post   "/api/device/bulk_import"          Operate post(bulk::import);
+    Get    "/api/device/info/{id}"            Read get(devices::show_info);
+    Get    "/api/device/{id}"                 Read get(devices::show);
+    Delete "/api/device/{id}"                 Operate delete(devices::remove);
+    Get    "/api/device/{id}/credentials"     Operate get(credentials::show);
+    Get    "/api/tenant/devices"              Read get(lists::devices);
+    Get    "/api/tenant/device"               Read get(lists::named);
+    Get    "/api/tenant/deviceInfos"          Read get(lists::infos);
+    Get    "/api/deviceInfos/all"             Read get(lists::infos);
+    Get    "/api/devices"                     Read get(lists::by_ids);
+    Post   "/api/devices"                     Operate post(lists::make);
+    Post   "/api/deviceProfile"               Operate post(profiles::save);
+    Get    "/api/deviceProfile/names"         Read get(profiles::names);
+    Get    "/api/deviceProfile/{id}"          Read get(profiles::show);
+    Delete "/api/deviceProfile/{id}"          Operate delete(profiles::remove);
+    Post   "/api/deviceProfile/{id}/default"  Operate post(profiles::make_default);
+    Get    "/api/deviceProfiles"              Read get(profiles::list);
+    Get    "/api/deviceProfileInfos"          Read get(profiles::infos);
+    Get    "/api/deviceProfileInfo/default"   Read get(profiles::default_info);
+    Get    "/api/deviceProfileInfo/{id}"      Read get(profiles::show_info);
 }

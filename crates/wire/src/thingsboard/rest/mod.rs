@@ -1,8 +1,14 @@
 //! The shapes of ThingsBoard's REST interface, in the key order that a running one was seen to use
 //! (thingsboard page, section 11 as 14.2 corrects it).
 
+pub mod bulk;
+pub mod credentials;
+pub mod devices;
 pub mod login;
 pub mod telemetry;
+pub mod members;
+pub mod page;
+pub mod profiles;
 
 use serde::{Deserialize, Serialize};
 

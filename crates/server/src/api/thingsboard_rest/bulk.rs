@@ -1,0 +1,329 @@
+//! Bulk import (section 11.5): a file within JSON, with a meaning for each column, or plain CSV that streams.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read as Source;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, FromRequest, Request, State};
+use axum::http::{HeaderMap, header};
+use csv::{ByteRecord, ReaderBuilder};
+use domain::Secret;
+use domain::credentials::Basic;
+use engine::Registry;
+use engine::registry::{self as ours, Chosen, DeviceSave, Operator, Tenant};
+use serde_json::{Map, Value};
+use wire::thingsboard::rest::bulk::{BulkRequest, BulkResult, Column, typed, unclosed_quote};
+use wire::thingsboard::rest::devices::DeviceRequest;
+
+use super::super::import::{BodyReader, pump};
+use super::ask::{Read, tenant};
+use super::devices::{save_of, save_wrong};
+use super::error::Wrong;
+use super::login::blocking;
+use crate::listeners::http::Patience;
+
+/// Rows that are recorded together.
+const ROWS_TOGETHER: usize = 500;
+/// The most reasons that are told; more are only counted.
+const MOST_REASONS: usize = 1000;
+
+/// `POST /api/device/bulk_import`
+pub(super) async fn import(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    patience: Option<Extension<Patience>>,
+    request: Request,
+) -> Result<Json<BulkResult>, Wrong> {
+    if let Some(Extension(patience)) = patience {
+        patience.grant();
+    }
+    if is_csv(request.headers()) {
+        return stream(registry, operator, request.into_body()).await;
+    }
+    let Read(body) = Read::from_request(request, &()).await?;
+    let asked = BulkRequest::parse(&body)?;
+    drop(body);
+    blocking(&registry, move |registry| {
+        check(&asked)?;
+        let mut importing = Importing::new(registry, &operator, asked.columns, asked.update)?;
+        importing.run(asked.file.as_bytes(), asked.delimiter, asked.header)?;
+        Ok(Json(importing.result))
+    })
+    .await
+}
+
+/// Plain CSV: the first line names the columns.
+async fn stream(registry: Registry, operator: Operator, body: Body) -> Result<Json<BulkResult>, Wrong> {
+    let reader = BodyReader::new(pump(body));
+    blocking(&registry, move |registry| {
+        let mut csv = reader_of(reader, b',');
+        let mut names = ByteRecord::new();
+        csv.read_byte_record(&mut names).map_err(|error| unreadable(&error))?;
+        let columns = names.iter().map(column).collect();
+        let mut importing = Importing::new(registry, &operator, columns, true)?;
+        importing.rows(&mut csv, |reader| reader.begin_row())?;
+        Ok(Json(importing.result))
+    })
+    .await
+}
+
+fn is_csv(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/csv"))
+}
+
+/// What a column of plain CSV is called, and what it holds.
+fn column(name: &[u8]) -> Column {
+    let name = String::from_utf8_lossy(name.strip_prefix(b"\xef\xbb\xbf").unwrap_or(name)).trim().to_owned();
+    match name.as_str() {
+        "name" => Column::Name,
+        "type" => Column::Type,
+        "label" => Column::Label,
+        "token" => Column::AccessToken,
+        "clientId" => Column::MqttClientId,
+        "username" => Column::MqttUserName,
+        "password" => Column::MqttPassword,
+        "certificate" => Column::X509,
+        "gateway" => Column::IsGateway,
+        "description" => Column::Description,
+        "" => Column::Ignored,
+        _ => Column::ServerAttribute(Some(name)),
+    }
+}
+
+/// What is wrong with the file as a whole is found before anything is written.
+fn check(asked: &BulkRequest) -> Result<(), Wrong> {
+    if let Some((line, column)) = unclosed_quote(&asked.file, asked.delimiter) {
+        let told = format!("The quote at line {line}, column {column} is not closed");
+        return Err(Wrong::bad_request(told));
+    }
+    let mut csv = reader_of(asked.file.as_bytes(), asked.delimiter);
+    let mut record = ByteRecord::new();
+    let mut first = asked.header;
+    while csv.read_byte_record(&mut record).map_err(|error| unreadable(&error))? {
+        if !std::mem::take(&mut first) && record.len() > asked.columns.len() {
+            let told = format!(
+                "Line {} has more cells than there are columns: {}",
+                line(&record),
+                asked.columns.len()
+            );
+            return Err(Wrong::bad_request(told));
+        }
+    }
+    Ok(())
+}
+
+fn reader_of<R: Source>(source: R, delimiter: u8) -> csv::Reader<R> {
+    ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(source)
+}
+
+fn line(record: &ByteRecord) -> u64 {
+    record.position().map_or(0, csv::Position::line)
+}
+
+fn unreadable(error: &csv::Error) -> Wrong {
+    Wrong::bad_request(format!("The file cannot be read: {error}"))
+}
+
+/// One import.
+struct Importing<'a> {
+    registry: &'a Registry,
+    operator: &'a Operator,
+    tenant: Tenant,
+    columns: Vec<Column>,
+    /// Whether attributes and time series of devices that were there are written.
+    update: bool,
+    /// The names that stood in the file already.
+    seen: HashSet<String>,
+    result: BulkResult,
+}
+
+/// A row as its columns say it; empty cells are as if they were not there.
+#[derive(Default)]
+struct Row {
+    line: u64,
+    name: Option<String>,
+    kind: Option<String>,
+    label: Option<String>,
+    info: Map<String, Value>,
+    token: Option<Secret>,
+    basic: Option<Basic>,
+    has_certificate: bool,
+    shared: Vec<(String, Value)>,
+    server: Vec<(String, Value)>,
+    series: Vec<(String, Value)>,
+}
+
+impl<'a> Importing<'a> {
+    fn new(
+        registry: &'a Registry,
+        operator: &'a Operator,
+        columns: Vec<Column>,
+        update: bool,
+    ) -> Result<Importing<'a>, Wrong> {
+        let tenant = tenant(registry, operator)?;
+        let (seen, result) = (HashSet::new(), BulkResult::default());
+        Ok(Importing { registry, operator, tenant, columns, update, seen, result })
+    }
+
+    fn run(&mut self, file: &[u8], delimiter: u8, header: bool) -> Result<(), Wrong> {
+        let mut csv = reader_of(file, delimiter);
+        if header {
+            csv.read_byte_record(&mut ByteRecord::new()).map_err(|error| unreadable(&error))?;
+        }
+        self.rows(&mut csv, |_| {})
+    }
+
+    fn rows<R: Source>(&mut self, csv: &mut csv::Reader<R>, begin_row: impl Fn(&R)) -> Result<(), Wrong> {
+        let mut waiting = Vec::with_capacity(ROWS_TOGETHER);
+        let mut record = ByteRecord::new();
+        loop {
+            begin_row(csv.get_ref());
+            let more = csv.read_byte_record(&mut record).map_err(|error| unreadable(&error))?;
+            if more {
+                match self.read(&record) {
+                    Ok(row) => waiting.push(row),
+                    Err(why) => self.no(line(&record), &why),
+                }
+            }
+            if waiting.len() == ROWS_TOGETHER || !more {
+                self.record(std::mem::take(&mut waiting))?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn read(&self, record: &ByteRecord) -> Result<Row, String> {
+        if record.len() > self.columns.len() {
+            return Err("The row has more cells than there are columns".to_owned());
+        }
+        let mut row = Row { line: line(record), ..Row::default() };
+        for (cell, column) in record.iter().zip(&self.columns).filter(|(cell, _)| !cell.is_empty()) {
+            let text = std::str::from_utf8(cell).map_err(|_| "A cell is not UTF-8 text".to_owned())?;
+            row.take(column, text);
+        }
+        Ok(row)
+    }
+
+    /// Saves some rows together and counts what became of each.
+    fn record(&mut self, rows: Vec<Row>) -> Result<(), Wrong> {
+        let names: Vec<&str> = rows.iter().filter_map(|row| row.name.as_deref()).map(str::trim).collect();
+        let there = self.registry.devices_called(&self.tenant, &names)?;
+        let there: HashMap<String, ours::Device> =
+            there.into_iter().map(|device| (device.name.clone(), device)).collect();
+        let (mut saves, mut saved_rows) = (Vec::new(), Vec::new());
+        for row in rows {
+            match self.save(&row, &there) {
+                Ok(save) => {
+                    saves.push(save);
+                    saved_rows.push(row);
+                }
+                Err(wrong) => self.no(row.line, wrong.message()),
+            }
+        }
+        let saved = self.registry.save_devices(self.operator, &self.tenant, &saves)?;
+        for (row, saved) in saved_rows.into_iter().zip(saved) {
+            let done = saved.map_err(save_wrong).and_then(|saved| {
+                self.tell_values(&row, &saved)?;
+                Ok(saved.created)
+            });
+            match done {
+                Ok(true) => self.result.created += 1,
+                Ok(false) => self.result.updated += 1,
+                Err(wrong) => self.no(row.line, wrong.message()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a row makes of the device that has its name, or of a new one.
+    fn save(&mut self, row: &Row, there: &HashMap<String, ours::Device>) -> Result<DeviceSave, Wrong> {
+        if row.has_certificate {
+            return Err(Wrong::bad_request("X509_CERTIFICATE credentials are not taken by this server"));
+        }
+        let name = row.name.as_deref().map(str::trim).unwrap_or_default();
+        let present = there.get(name);
+        let info = present.and_then(|device| device.additional_info.as_deref());
+        let info = info.and_then(|info| serde_json::from_str::<Map<String, Value>>(info).ok());
+        let mut info = info.unwrap_or_default();
+        if present.is_some_and(|device| device.gateway) {
+            info.entry("gateway").or_insert(Value::Bool(true));
+        }
+        info.extend(row.info.clone());
+        let request = DeviceRequest {
+            id: present.map(|device| device.id.clone()),
+            name: Some(name.to_owned()),
+            kind: row.kind.clone().or_else(|| present.map(|device| device.profile.clone())),
+            label: row.label.clone().or_else(|| present.and_then(|device| device.label.clone())),
+            additional_info: Some(Value::Object(info)),
+            version: present.map(|device| i64::try_from(device.revision).unwrap_or(i64::MAX)),
+            ..DeviceRequest::default()
+        };
+        let save = save_of(request, row.credentials(), None)?;
+        if !self.seen.insert(name.to_owned()) {
+            return Err(Wrong::bad_request("Device with such name already exists!"));
+        }
+        Ok(save)
+    }
+
+    fn tell_values(&self, row: &Row, saved: &ours::Saved) -> Result<(), Wrong> {
+        if !saved.created && !self.update {
+            return Ok(());
+        }
+        let _ = (&row.shared, &row.server, &row.series, saved);
+        Ok(())
+    }
+
+    fn no(&mut self, line: u64, why: &str) {
+        self.result.errors += 1;
+        if self.result.errors_list.len() < MOST_REASONS {
+            self.result.errors_list.push(format!("Line {line}: {why}"));
+        }
+    }
+}
+
+impl Row {
+    fn take(&mut self, column: &Column, text: &str) {
+        let owned = || text.to_owned();
+        match column {
+            Column::Name => self.name = Some(owned()),
+            Column::Type => self.kind = Some(owned()),
+            Column::Label => self.label = Some(owned()),
+            Column::Description => drop(self.info.insert("description".to_owned(), owned().into())),
+            Column::IsGateway => {
+                let gateway = text.eq_ignore_ascii_case("true");
+                self.info.insert("gateway".to_owned(), gateway.into());
+            }
+            Column::AccessToken => self.token = Some(Secret::new(text)),
+            Column::X509 => self.has_certificate = true,
+            Column::MqttClientId => self.basic_parts().client_id = owned(),
+            Column::MqttUserName => self.basic_parts().user_name = owned(),
+            Column::MqttPassword => self.basic_parts().password = Secret::new(text),
+            Column::SharedAttribute(Some(key)) => self.shared.push((key.clone(), typed(text))),
+            Column::ServerAttribute(Some(key)) => self.server.push((key.clone(), typed(text))),
+            Column::Timeseries(Some(key)) => self.series.push((key.clone(), typed(text))),
+            Column::SharedAttribute(None)
+            | Column::ServerAttribute(None)
+            | Column::Timeseries(None)
+            | Column::Ignored => {}
+        }
+    }
+
+    fn basic_parts(&mut self) -> &mut Basic {
+        let empty =
+            || Basic { client_id: String::new(), user_name: String::new(), password: Secret::new("") };
+        self.basic.get_or_insert_with(empty)
+    }
+
+    /// MQTT basic credentials count for more than a token.
+    fn credentials(&self) -> Option<Chosen> {
+        match (&self.basic, &self.token) {
+            (Some(basic), _) => Some(Chosen::Basic(basic.clone())),
+            (None, Some(token)) => Some(Chosen::Token(token.clone())),
+            (None, None) => None,
+        }
+    }
+}
