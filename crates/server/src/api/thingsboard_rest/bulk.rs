@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, header};
 use csv::{ByteRecord, ReaderBuilder};
 use domain::Secret;
 use domain::credentials::Basic;
-use engine::Registry;
-use engine::registry::{self as ours, Chosen, DeviceSave, Operator, Tenant};
+use engine::registry::{self as ours, Chosen, DeviceSave, NewPoint, Operator, Tenant};
+use engine::{AttributeScope, Registry};
 use serde_json::{Map, Value};
 use wire::thingsboard::rest::bulk::{BulkRequest, BulkResult, Column, typed, unclosed_quote};
 use wire::thingsboard::rest::devices::DeviceRequest;
@@ -273,7 +273,17 @@ impl<'a> Importing<'a> {
         if !saved.created && !self.update {
             return Ok(());
         }
-        let _ = (&row.shared, &row.server, &row.series, saved);
+        let id = &saved.device.id;
+        for (scope, values) in [(AttributeScope::Shared, &row.shared), (AttributeScope::Server, &row.server)]
+        {
+            if !values.is_empty() {
+                self.registry.save_attributes(self.operator, &self.tenant, id, scope, values)?;
+            }
+        }
+        if !row.series.is_empty() {
+            let points: Vec<NewPoint> = row.series.iter().map(point).collect();
+            self.registry.add_points(self.operator, &self.tenant, id, &points)?;
+        }
         Ok(())
     }
 
@@ -283,6 +293,19 @@ impl<'a> Importing<'a> {
             self.result.errors_list.push(format!("Line {line}: {why}"));
         }
     }
+}
+
+fn point((key, value): &(String, Value)) -> NewPoint {
+    let value = match value {
+        Value::Bool(yes) => engine::Value::Bool(*yes),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => engine::Value::Integer(number),
+            None => engine::Value::Double(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => engine::Value::Text(text.clone()),
+        other => engine::Value::Json(other.to_string()),
+    };
+    NewPoint { key: key.clone(), at: None, value }
 }
 
 impl Row {

@@ -3,11 +3,11 @@
 //! The router is built from one list, [`ROUTES`], like that of our own API. Who asks is found out before
 //! anything else (401 comes before 404, 405 and 413); what the role must allow stands in the list.
 
-mod attributes;
 mod ask;
+mod attributes;
 mod auth;
-mod calls;
 mod bulk;
+mod calls;
 mod credentials;
 mod devices;
 pub(super) mod error;

@@ -4,9 +4,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use engine::Registry;
 
 use super::super::{Need, Verb};
-use super::{
-    attributes, bulk, calls, credentials, devices, lists, login, profiles, system, timeseries,
-};
+use super::{attributes, bulk, calls, credentials, devices, lists, login, profiles, system, timeseries};
 
 /// One route: what it is called and who may call it.
 pub struct Route {

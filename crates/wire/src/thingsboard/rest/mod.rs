@@ -5,10 +5,10 @@ pub mod bulk;
 pub mod credentials;
 pub mod devices;
 pub mod login;
-pub mod telemetry;
 pub mod members;
 pub mod page;
 pub mod profiles;
+pub mod telemetry;
 
 use serde::{Deserialize, Serialize};
 
