@@ -88,6 +88,13 @@ impl Throttle {
         bucket.left_milli >= 1000
     }
 
+    /// As [`Throttle::allows`], but whoever has no bucket of its own, because there are too many, is let through:
+    /// for what costs next to nothing to look at.
+    pub fn allows_strangers(&self, key: BucketKey, now: Timestamp) -> bool {
+        let resident = self.buckets.lock().contains_key(&key);
+        !resident || self.allows(key, now)
+    }
+
     /// Counts an attempt that proved nothing.
     pub fn unproven(&self, key: BucketKey, now: Timestamp) {
         if self.is_due_to_forget(now) {
@@ -196,6 +203,11 @@ mod tests {
         for number in 0..MOST_BUCKETS as u32 + 1 {
             throttle.unproven(BucketKey::new(IpAddr::V4(number.into()), None), Timestamp(0));
         }
+        let stranger = key("2001:db8:0:2::1", None);
+        throttle.unproven(stranger, Timestamp(0));
+        assert!(
+            !throttle.allows(stranger, Timestamp(0)) && throttle.allows_strangers(stranger, Timestamp(0))
+        );
         let late = Timestamp(60_000);
         throttle.unproven(key("2001:db8::1", None), late);
         assert!(throttle.allows(key("2001:db8:0:1::1", None), late));

@@ -9,7 +9,7 @@ use store::{Account, Change};
 use super::journal::Deed;
 use super::{Operator, Registry, RegistryError, What, Who, passwords, tenants};
 
-const MOST_NAME_CHARS: usize = 255;
+pub(super) const MOST_NAME_CHARS: usize = 255;
 /// The shortest password, in characters.
 pub const LEAST_PASSWORD_CHARS: usize = 12;
 /// The longest one: far more than anybody types. A bound, for what is hashed is given by strangers.

@@ -12,6 +12,7 @@ mod devices;
 mod error;
 mod explain;
 mod finding;
+mod guesses;
 mod import;
 mod installers;
 mod journal;
@@ -126,6 +127,7 @@ pub struct Registry {
     admin: Option<Arc<Secret>>,
     backups: Arc<backups::Backups>,
     doorkeepers: Arc<passwords::Doorkeepers>,
+    guesses: Arc<guesses::Guesses>,
 }
 
 // === impl Operator ===
@@ -178,6 +180,7 @@ impl Registry {
             admin: None,
             backups: Arc::default(),
             doorkeepers: Arc::default(),
+            guesses: Arc::default(),
         }
     }
 

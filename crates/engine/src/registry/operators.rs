@@ -111,7 +111,7 @@ impl Registry {
     ) -> Result<Operator, AuthenticationRefusal> {
         let bucket = source.map(|source| BucketKey::new(source, None));
         let now = self.now();
-        if bucket.is_some_and(|bucket| !self.failures.allows(bucket, now)) {
+        if bucket.is_some_and(|bucket| !self.failures.allows_strangers(bucket, now)) {
             return Err(AuthenticationRefusal::TooMany);
         }
         let judged = self.holder(bearer, source, now);

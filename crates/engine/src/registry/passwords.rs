@@ -20,7 +20,21 @@ const LANES: u32 = 1;
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
 
-/// Passwords that wait at most; whoever comes then is told to come again.
+/// How soon a password is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Its source has signed on to that account before.
+    Known,
+    /// Nothing is known against its source.
+    Fresh,
+    /// Its source got something wrong lately.
+    Failed,
+}
+
+/// Every so many passwords the last lane is served before the others, so that nobody waits for ever.
+const LAST_FIRST_EVERY: u64 = 4;
+
+/// Passwords that wait in one lane at most; whoever comes then is told to come again.
 const MOST_WAITING: usize = 4096;
 /// Threads that recognise passwords: one for every so many processors.
 const CORES_PER_THREAD: usize = 4;
@@ -127,7 +141,8 @@ struct Line {
 
 #[derive(Default)]
 struct Waiting {
-    jobs: VecDeque<Job>,
+    lanes: [VecDeque<Job>; 3],
+    served: u64,
     started: bool,
     over: bool,
 }
@@ -142,6 +157,7 @@ impl Doorkeepers {
     /// Has `work` done by one of the threads; `None` where too many wait already.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
+        lane: Lane,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let (tell, told) = oneshot::channel();
@@ -151,20 +167,21 @@ impl Doorkeepers {
                 let _ = tell.send(work());
             }
         };
-        self.push(Box::new(job))?;
+        self.push(lane, Box::new(job))?;
         told.await.ok()
     }
 
-    fn push(&self, job: Job) -> Option<()> {
+    fn push(&self, lane: Lane, job: Job) -> Option<()> {
         let mut waiting = self.line.waiting.lock();
-        if waiting.jobs.len() >= MOST_WAITING {
+        let lane_waits = waiting.lanes[lane as usize].len();
+        if lane_waits >= MOST_WAITING {
             return None;
         }
         if !waiting.started {
             self.start().ok()?;
             waiting.started = true;
         }
-        waiting.jobs.push_back(job);
+        waiting.lanes[lane as usize].push_back(job);
         self.line.came.notify_one();
         Some(())
     }
@@ -186,6 +203,15 @@ impl Drop for Doorkeepers {
     }
 }
 
+impl Waiting {
+    fn pop(&mut self) -> Option<Job> {
+        self.served += 1;
+        let last_first = self.served.is_multiple_of(LAST_FIRST_EVERY);
+        let early = if last_first { self.lanes[Lane::Failed as usize].pop_front() } else { None };
+        early.or_else(|| self.lanes.iter_mut().find_map(VecDeque::pop_front))
+    }
+}
+
 impl Line {
     fn work(&self) {
         // Where it is not granted the threads are only few, which is most of it.
@@ -201,7 +227,7 @@ impl Line {
             if waiting.over {
                 return None;
             }
-            if let Some(job) = waiting.jobs.pop_front() {
+            if let Some(job) = waiting.pop() {
                 return Some(job);
             }
             self.came.wait(&mut waiting);
@@ -239,11 +265,28 @@ mod tests {
         assert!(!is_it(&Test(1), &right, Some(&Secret::new("$argon2id$v=19$"))).unwrap());
     }
 
+    #[test]
+    fn known_places_go_first_and_those_that_failed_are_not_forgotten() {
+        let mut waiting = Waiting::default();
+        let served = Arc::new(Mutex::new(Vec::new()));
+        for lane in [Lane::Failed, Lane::Fresh, Lane::Known] {
+            for _ in 0..6 {
+                let served = Arc::clone(&served);
+                waiting.lanes[lane as usize].push_back(Box::new(move || served.lock().push(lane)));
+            }
+        }
+        std::iter::from_fn(|| waiting.pop()).for_each(|job| job());
+        use Lane::{Failed, Fresh, Known};
+        let first: Vec<_> = served.lock().iter().take(8).copied().collect();
+        assert_eq!(first, [Known, Known, Known, Failed, Known, Known, Known, Failed]);
+        assert_eq!(served.lock().iter().filter(|lane| **lane == Fresh).count(), 6);
+    }
+
     #[tokio::test]
     async fn the_doorkeepers_do_what_they_are_asked_one_after_the_other() {
         let doorkeepers = Doorkeepers::default();
         for number in 0..20 {
-            assert_eq!(doorkeepers.ask(move || number).await, Some(number));
+            assert_eq!(doorkeepers.ask(Lane::Fresh, move || number).await, Some(number));
         }
     }
 }

@@ -8,14 +8,15 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use store::{Account, Change};
+use store::{Account, Change, StoreError};
 
-use super::accounts::{AccountChange, MOST_PASSWORD_CHARS};
+use super::accounts::{AccountChange, MOST_NAME_CHARS, MOST_PASSWORD_CHARS};
+use super::guesses::Try;
 use super::journal::Deed;
 use super::operators::AuthenticationRefusal;
+use super::passwords::Lane;
 use super::public_id::{self, IdKind};
 use super::{Operator, Registry, RegistryError, Right, Who, passwords};
-use crate::throttle::BucketKey;
 
 /// Random characters of a session's id: 32 of 62 are 190 bits.
 const RANDOM_ID_CHARS: usize = 32;
@@ -58,17 +59,55 @@ impl Registry {
         password: Secret,
         source: Option<IpAddr>,
     ) -> Result<Session, AuthenticationRefusal> {
-        let bucket = source.map(|source| BucketKey::new(source, None));
-        if bucket.is_some_and(|bucket| !self.failures.allows(bucket, self.now())) {
-            return Err(AuthenticationRefusal::TooMany);
-        }
+        let now = self.now();
+        let this = self.guesses.admit(source, &name, now).ok_or(AuthenticationRefusal::TooMany)?;
         let registry = self.clone();
-        let judged = self.doorkeepers.ask(move || registry.judge(&name, &password, source)).await;
-        let judged = judged.unwrap_or(Err(AuthenticationRefusal::Busy));
-        if let (Err(AuthenticationRefusal::Password), Some(bucket)) = (&judged, bucket) {
-            self.failures.unproven(bucket, self.now());
+        let work = move || registry.judged(&name, &password, source, this);
+        match self.doorkeepers.ask(this.lane, work).await {
+            Some(judged) => judged,
+            None => {
+                self.guesses.not_judged(this, now);
+                Err(AuthenticationRefusal::Busy)
+            }
+        }
+    }
+
+    fn judged(
+        &self,
+        name: &str,
+        password: &Secret,
+        source: Option<IpAddr>,
+        this: Try,
+    ) -> Result<Session, AuthenticationRefusal> {
+        let judged = self.judge(name, password, source);
+        let now = self.now();
+        match &judged {
+            Ok(_) | Err(AuthenticationRefusal::Disabled) => self.guesses.right(this, now),
+            Err(AuthenticationRefusal::Password) => {
+                let told = self.guesses.wrong(this, now);
+                told.map(|failures| self.tell_of_failures(name, source, failures)).transpose()?;
+            }
+            // A store that does not answer says nothing against anybody.
+            Err(_) => self.guesses.not_judged(this, now),
         }
         judged
+    }
+
+    /// Somebody was not let in: `failures` times since the journal last heard of it, the last time so.
+    fn tell_of_failures(
+        &self,
+        name: &str,
+        source: Option<IpAddr>,
+        failures: u64,
+    ) -> Result<(), AuthenticationRefusal> {
+        tracing::warn!(failures, "somebody did not know the password of an account");
+        let nobody = Operator { source, ..Operator::server("sign-on") };
+        let name: String = name.chars().filter(|c| !c.is_control()).take(MOST_NAME_CHARS).collect();
+        let detail = json!({ "name": name, "failures": failures });
+        let told = self.store.write(|change: &mut Change<'_>| {
+            self.journal(change, &nobody, &Deed::of(None, "operator-sign-on-failed", detail.clone()))
+        });
+        told.map_err(not_recorded)
     }
 
     fn judge(
@@ -106,7 +145,7 @@ impl Registry {
         let registry = self.clone();
         let wanted = AccountChange { password: Some(new), ..AccountChange::default() };
         let work = move || registry.edit_account(&operator, &name, &wanted).map(drop);
-        self.doorkeepers.ask(work).await.ok_or(AuthenticationRefusal::Busy)
+        self.doorkeepers.ask(Lane::Known, work).await.ok_or(AuthenticationRefusal::Busy)
     }
 
     /// Begins a session of somebody who has shown who he is.
@@ -222,6 +261,13 @@ impl Registry {
     /// The number that a public id stands for; `None` where it is none of that sort.
     pub fn number_of(&self, kind: IdKind, id: &str) -> Option<u64> {
         public_id::number_of(self.store.keys().ok()?, kind, id)
+    }
+}
+
+fn not_recorded(error: RegistryError) -> AuthenticationRefusal {
+    match error {
+        RegistryError::Store(error) => AuthenticationRefusal::Store(error),
+        other => AuthenticationRefusal::Store(StoreError::Unavailable(other.to_string())),
     }
 }
 
