@@ -69,10 +69,13 @@ pub fn is_plain(text: &str) -> bool {
     !has_markup(text) && !has_template(text)
 }
 
-/// A `<` that could open a tag, an end tag, a comment or a processing instruction.
+/// A `<` that could open an end tag, a comment or a processing instruction, or a tag that ends.
 fn has_markup(name: &str) -> bool {
-    let opens = |next: char| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?');
-    name.match_indices('<').any(|(at, _)| name[at + 1..].starts_with(opens))
+    let opens = |rest: &str| {
+        rest.starts_with(['/', '!', '?'])
+            || (rest.starts_with(|next: char| next.is_ascii_alphabetic()) && rest.contains('>'))
+    };
+    name.match_indices('<').any(|(at, _)| opens(&name[at + 1..]))
 }
 
 fn has_template(name: &str) -> bool {
@@ -101,7 +104,7 @@ mod tests {
         for bad in ["<b>x</b>", "x<!-- y", "a{{b}}c", "a\0b", "\0"] {
             assert_eq!(Name::parse(bad), Err(Refusal::NameMalformed), "{bad:?}");
         }
-        for good in ["a < b", "1<2", "{{", "}}{{", "pump {17}"] {
+        for good in ["a < b", "1<2", "a<b & c", "{{", "}}{{", "pump {17}"] {
             assert!(Name::parse(good).is_ok(), "{good:?}");
         }
     }

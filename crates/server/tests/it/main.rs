@@ -8,6 +8,7 @@ mod conversation;
 mod hooks;
 mod listeners;
 mod operator_api;
+mod replay;
 mod roles;
 mod running;
 mod sessions;
