@@ -219,7 +219,7 @@ impl Saving<'_> {
             credential_free(change, self.tenant, save.key, credential)?;
         }
         if save.wanted.id.is_none() {
-            return self.create(change, save, name).map(|()| (save.key, true));
+            return self.create(change, save, &name).map(|()| (save.key, true));
         }
         self.update(change, save, &name)?;
         changed.extend(save.credential.map(|_| save.key));
@@ -230,7 +230,7 @@ impl Saving<'_> {
         &mut self,
         change: &mut Change<'_>,
         save: &Prepared<'_>,
-        name: Name,
+        name: &Name,
     ) -> Result<(), RegistryError> {
         let name = self.free(change, name, save.wanted.uniquify.as_ref())?;
         let profile = self.profile(change, &save.wanted.profile)?;
@@ -290,7 +290,7 @@ impl Saving<'_> {
     fn free(
         &self,
         change: &Change<'_>,
-        name: Name,
+        name: &Name,
         uniquify: Option<&Uniquify>,
     ) -> Result<Name, RegistryError> {
         let mut tried = name.clone();

@@ -62,7 +62,7 @@ async fn stream(registry: Registry, operator: Operator, body: Body) -> Result<Js
         csv.read_byte_record(&mut names).map_err(|error| unreadable(&error))?;
         let columns = names.iter().map(column).collect();
         let mut importing = Importing::new(registry, &operator, columns, true)?;
-        importing.rows(&mut csv, |reader| reader.begin_row())?;
+        importing.rows(&mut csv, BodyReader::begin_row)?;
         Ok(Json(importing.result))
     })
     .await

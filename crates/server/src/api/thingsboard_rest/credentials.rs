@@ -34,19 +34,19 @@ pub(super) async fn save(
     Read(body): Read,
 ) -> Result<Json<Credentials>, Wrong> {
     let request = CredentialsRequest::parse(&body)?;
-    blocking(&registry, move |registry| saved(registry, &operator, request).map(Json)).await
+    blocking(&registry, move |registry| saved(registry, &operator, &request).map(Json)).await
 }
 
 fn saved(
     registry: &Registry,
     operator: &Operator,
-    request: CredentialsRequest,
+    request: &CredentialsRequest,
 ) -> Result<Credentials, Wrong> {
     let tenant = tenant(registry, operator)?;
     let device = request.device_id.clone().ok_or_else(|| Wrong::bad_request("Invalid entity id"))?;
     let present = registry.device_by_id(&tenant, &device)?;
-    let chosen = chosen(&request)?;
-    check_id(registry, &request, &present.id, present.credential == Credential::None)?;
+    let chosen = chosen(request)?;
+    check_id(registry, request, &present.id, present.credential == Credential::None)?;
     let save = CredentialsSave { device, chosen, revision: request.version.map(revision) };
     Ok(shown(registry.set_credentials(operator, &tenant, &save)?))
 }

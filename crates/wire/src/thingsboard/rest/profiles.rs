@@ -201,7 +201,7 @@ impl ProfileRequest {
         let mut provision = data.object("provisionConfiguration")?.unwrap_or_default();
         let transport_type = members.text("transportType")?;
         let has_data = transport.is_some();
-        let transport = transport.map(|members| members.into_value());
+        let transport = transport.map(Members::into_value);
         let notes = Notes {
             v: 1,
             description: members.text("description")?,
