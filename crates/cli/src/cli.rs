@@ -8,8 +8,8 @@ use clap_complete::Shell;
 
 use crate::client::Client;
 use crate::commands::{
-    account, attempts, audit, backup, context, device, explain, leaving, operation, operator, profile,
-    secrets, shell, simulate, tenant,
+    account, attempts, audit, backup, context, device, events, explain, leaving, operation, operator,
+    profile, secrets, shell, simulate, tenant,
 };
 use crate::connection::ServerFlags;
 use crate::failure::{EXIT_CODES, Failure};
@@ -65,6 +65,8 @@ enum Command {
     Decommission(leaving::Command),
     /// Who tried to provision, and what became of it
     Attempts(attempts::Args),
+    /// What happens, as it happens: devices, steps, operators
+    Events(events::Args),
     /// Why a device is admitted or refused: every check with its answer
     Explain(explain::Args),
     /// The journal, and whether anybody has changed it
@@ -159,6 +161,7 @@ impl Cli {
             Command::Connector(command) => command.run(&client()?, out).await,
             Command::Decommission(command) => command.run(client, out).await,
             Command::Attempts(args) => args.run(&client()?, out).await,
+            Command::Events(args) => args.run(&client()?, out).await,
             Command::Explain(args) => args.run(&client()?, out).await,
             Command::Audit(command) => command.run(&client()?, out).await,
             Command::Backup(command) => command.run(&client()?, out).await,
@@ -239,6 +242,7 @@ mod tests {
             "muster explain pump-17 --profile p --source 10.0.0.1",
             "muster audit verify --head head.json",
             "muster audit head",
+            "muster events --follow --after start -o json",
             "muster device list -o wide --watch",
             "muster device list --watch=5 --context far",
             "muster approval list -o csv",

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -77,6 +77,12 @@ impl Client {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// A stream of events; the answer is read by the caller.
+    pub(crate) async fn events(&self, path: &[&str], query: &Query<'_>) -> Result<Response, Failure> {
+        let request = self.request(Method::GET, path, query)?;
+        self.send(request.header(ACCEPT, HeaderValue::from_static("text/event-stream"))).await
     }
 
     /// Sends something and reads the answer.

@@ -115,6 +115,16 @@ impl Output {
         Ok(self.out.flush()?)
     }
 
+    /// Writes one of many things that come one after the other, without an end: a line of JSON, or a document of YAML.
+    pub(crate) fn one_of_many<T: Serialize + ?Sized>(&mut self, thing: &T) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Yaml => format!("---\n{}", yaml(thing)?),
+            _ => text::visible_json(serde_json::to_string(thing).map_err(io::Error::other)?) + "\n",
+        };
+        self.out.write_all(text.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+
     /// A sentence for people; programs do not see it.
     pub(crate) fn note(&mut self, sentence: &str) -> Result<(), Failure> {
         if self.format.is_for_people() {

@@ -76,7 +76,7 @@ impl Server {
         let (stopper, stop) = listeners::stopper();
         let rest = api::thingsboard_rest::router(registry.clone())
             .merge(api::recover::router(registry.clone(), layout.keys.clone()));
-        let operators = api::router(registry.clone()).merge(rest).merge(probes::router(
+        let operators = api::router(registry.clone(), stop.stopping()).merge(rest).merge(probes::router(
             registry.clone(),
             figures.clone(),
             Arc::clone(&sessions),

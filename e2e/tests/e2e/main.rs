@@ -5,6 +5,7 @@ mod balancer;
 mod crash;
 mod fair;
 mod faults;
+mod feed;
 mod keys;
 mod manners;
 mod manual;

@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod context;
 pub(crate) mod device;
+pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod joining;

@@ -8,6 +8,7 @@ pub mod auth;
 mod backups;
 mod devices;
 mod extract;
+mod feed;
 mod import;
 mod leaving;
 mod operations;
@@ -23,12 +24,14 @@ pub mod thingsboard_rest;
 
 use std::collections::BTreeMap;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, any};
+use axum::{Extension, Router};
 use engine::Registry;
 use wire::admin::BASE_PATH;
+
+use crate::listeners::Stopping;
 
 pub use routes::{Need, ROUTES, Route, Verb};
 
@@ -38,7 +41,7 @@ const MOST_BODY_BYTES: usize = 1024 * 1024;
 /// The whole operator API. It answers everything below its base path, so it can be merged with the rest of
 /// a listener. The listener puts its
 /// [`Peer`](crate::listeners::Peer) among the request's extensions.
-pub fn router(registry: Registry) -> Router {
+pub fn router(registry: Registry, stopping: Stopping) -> Router {
     let mut paths: BTreeMap<&'static str, MethodRouter<Registry>> = BTreeMap::new();
     for route in ROUTES {
         let guarded =
@@ -54,5 +57,6 @@ pub fn router(registry: Registry) -> Router {
         .route(&format!("{BASE_PATH}/"), any(problem::no_such_path))
         .route(&format!("{BASE_PATH}/{{*rest}}"), any(problem::no_such_path))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+        .layer(Extension(feed::Readers::new(stopping)))
         .with_state(registry)
 }

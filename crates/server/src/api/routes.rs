@@ -6,7 +6,7 @@ use engine::Registry;
 use engine::registry::{Operator, RegistryError};
 
 use super::{
-    audit, auth, backups, devices, import, leaving, operations, operators, profiles, secrets, tenants,
+    audit, auth, backups, devices, feed, import, leaving, operations, operators, profiles, secrets, tenants,
 };
 
 /// One route: what it is called and who may call it.
@@ -140,6 +140,7 @@ routes! {
     Delete "/approvals/{id}"              Operate delete(operations::forget);
     Get    "/neighbours"                  Read get(operations::neighbours);
     Post   "/neighbours/{name}/test"      Server post(operations::test);
+    Get    "/events"                      Read get(feed::events);
     Get    "/attempts"                    Read get(audit::attempts);
     Get    "/explain"                     Read get(audit::explain);
     Get    "/audit/head"                  ServerSecure get(audit::head);

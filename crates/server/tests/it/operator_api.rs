@@ -15,7 +15,7 @@ use engine::{Clock, Farewell, Ports, Sessions};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use server::api::{Need, ROUTES, Route, Verb, router};
-use server::listeners::Peer;
+use server::listeners::{Peer, Stopping};
 use store::Store;
 use store::secrets::LocalKek;
 use tower::ServiceExt;
@@ -85,7 +85,7 @@ impl House {
         for tenant in ["acme", "zeta"] {
             furnish(&registry, tenant);
         }
-        House { router: router(registry.clone()), registry, clock, _folder: folder }
+        House { router: router(registry.clone(), Stopping::default()), registry, clock, _folder: folder }
     }
 
     fn token(&self, tenant: Option<&str>, life_ms: Option<u64>) -> Secret {

@@ -15,7 +15,7 @@ use engine::{Clock, Farewell, Ports, Sessions};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use server::api::{self, thingsboard_rest};
-use server::listeners::Peer;
+use server::listeners::{Peer, Stopping};
 use store::Store;
 use store::secrets::LocalKek;
 use tower::ServiceExt;
@@ -85,7 +85,8 @@ impl House {
         let store = Store::open(options, kek, clock.now()).unwrap();
         let ports = Ports { clock: clock.clone(), ..Ports::system(Arc::new(NoSessions)) };
         let registry = Registry::new(store, ports, engine::registry::Told::nobody());
-        let router = api::router(registry.clone()).merge(thingsboard_rest::router(registry.clone()));
+        let router = api::router(registry.clone(), Stopping::default())
+            .merge(thingsboard_rest::router(registry.clone()));
         let house = House { registry, router, clock, _folder: folder };
         for role in Role::ALL {
             house.account(role.word(), *role);

@@ -3,6 +3,7 @@
 //! Kinds: `provision` (in the transaction that changes the device), `attempt` (every other outcome), and the
 //! audit kinds of operators. A detail is compact JSON with a version `"v"`.
 
+mod following;
 mod listing;
 pub(crate) mod tie;
 mod verify;
@@ -20,6 +21,7 @@ use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 use crate::journal_chain::{SALT_BYTES, START, WHOLE};
 use crate::secrets::{Keys, fill_random};
+pub use following::Further;
 pub use listing::Cursor;
 pub(crate) use tie::Tie;
 pub(crate) use verify::verify;
@@ -159,6 +161,28 @@ impl View<'_> {
     /// What the database says.
     pub fn journal(&self, query: &JournalQuery<'_>) -> Result<JournalPage, StoreError> {
         listing::page(self.sql, query)
+    }
+
+    /// The entries of all servers behind a place, as they were written: of one tenant, or all. Looks at `limit` of each
+    /// writer at most.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn journal_after(
+        &self,
+        place: &Cursor,
+        tenant: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Further, StoreError> {
+        following::after(self.sql, place, tenant, limit)
+    }
+
+    /// The place behind all entries that there are.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn journal_end(&self) -> Result<Cursor, StoreError> {
+        following::end(self.sql)
     }
 }
 

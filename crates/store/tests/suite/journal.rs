@@ -1,6 +1,8 @@
 use domain::{DeviceKey, TenantId};
 use serde_json::json;
-use store::journal::{ATTEMPT, Attempt, Fault, JournalQuery, NewEntry, PROVISION, Position, What, Wrong};
+use store::journal::{
+    ATTEMPT, Attempt, Cursor, Fault, JournalQuery, NewEntry, PROVISION, Position, What, Wrong,
+};
 use store::{Change, StoreError};
 
 use crate::POSTGRES;
@@ -222,4 +224,35 @@ fn the_chain_holds_where_batches_and_operators_write_at_the_same_moment() {
     });
     let verified = house.store.verify_journal(None).unwrap();
     assert_eq!((verified.entries, verified.faults), (120, vec![]));
+}
+
+/// All that is behind a place, read in small pieces, as a reader that goes away after each piece would.
+fn behind(house: &House, mut place: Cursor, tenant: Option<TenantId>) -> Vec<Position> {
+    let mut found = Vec::new();
+    loop {
+        let further = house.store.read(|view| view.journal_after(&place, tenant, 5)).unwrap();
+        found.extend(further.entries.iter().map(|entry| entry.position));
+        place = further.next.to_string().parse().unwrap_or_else(|()| Cursor::start());
+        if !further.more {
+            return found;
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_comes_back_to_its_place_misses_nothing_and_hears_nothing_twice() {
+    let house = house();
+    let numbers = |found: &[Position]| found.iter().map(|it| it.number).collect::<Vec<_>>();
+    let all = behind(&house, Cursor::start(), None);
+    assert_eq!(numbers(&all), (1..=12).collect::<Vec<_>>());
+    let end = house.store.read(|view| view.journal_end()).unwrap();
+    assert_eq!(behind(&house, end.clone(), None), []);
+    house.record(&[house.create("later")]);
+    assert_eq!(numbers(&behind(&house, end.clone(), None)), [13]);
+    // What belongs to no tenant is for those who see all.
+    assert_eq!(behind(&house, Cursor::start(), Some(HOME)).len(), 12);
+    assert_eq!(behind(&house, end, Some(TenantId(99))), []);
+    let mut passed = Cursor::start();
+    passed.pass(all[3]);
+    assert_eq!(behind(&house, passed, None).first(), Some(&all[4]));
 }

@@ -30,6 +30,39 @@ pub struct Attempt {
     pub count: u64,
 }
 
+/// Something that happened: an entry of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The place behind it, from where reading can go on; the `id` of a server-sent event.
+    pub place: String,
+    /// When.
+    pub at: String,
+    /// What: the kind of the entry.
+    pub kind: String,
+    /// Who.
+    pub actor: String,
+    /// Name of the tenant, where it belongs to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Public id of the device it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// More about it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub detail: serde_json::Value,
+}
+
+/// Events that follow a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// The events, those of each server in their order.
+    pub items: Vec<Event>,
+    /// The place to go on from; always there, as there may be more later.
+    pub next: String,
+    /// Whether there is more already.
+    pub more: bool,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -18,6 +18,31 @@ const MOST_READ: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(Vec<Position>);
 
+impl Cursor {
+    /// Before all that there is.
+    pub fn start() -> Cursor {
+        Cursor(Vec::new())
+    }
+
+    pub(super) fn at(positions: impl Iterator<Item = Position>) -> Cursor {
+        Cursor(positions.collect())
+    }
+
+    /// How far a writer's entries were read.
+    pub(super) fn of(&self, writer: u64) -> Position {
+        let known = self.0.iter().find(|position| position.writer == writer);
+        known.copied().unwrap_or(Position { writer, number: 0 })
+    }
+
+    /// Moves on to an entry.
+    pub fn pass(&mut self, entry: Position) {
+        match self.0.iter_mut().find(|position| position.writer == entry.writer) {
+            Some(position) => *position = entry,
+            None => self.0.push(entry),
+        }
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, position) in self.0.iter().enumerate() {
