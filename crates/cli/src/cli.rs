@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::client::Client;
 use crate::commands::{
-    account, attempts, audit, backup, context, device, events, explain, leaving, operation, operator,
+    account, attempts, audit, backup, context, device, events, explain, freeze, leaving, operation, operator,
     profile, secrets, shell, simulate, tenant,
 };
 use crate::connection::ServerFlags;
@@ -60,6 +60,9 @@ enum Command {
     /// Neighbours that devices are made known to, and hooks
     #[command(subcommand)]
     Connector(operation::ConnectorCommand),
+    /// The emergency stop: let nobody in any more, and lift that again
+    #[command(subcommand)]
+    Freeze(freeze::Command),
     /// Signed reports of devices that have left
     #[command(subcommand)]
     Decommission(leaving::Command),
@@ -115,6 +118,8 @@ impl Command {
                 matches!(command, operation::Command::List { .. } | operation::Command::Show { .. })
             }
             Command::Approval(command) => matches!(command, operation::ApprovalCommand::List { .. }),
+            Command::Freeze(command) => matches!(command, freeze::Command::List { .. }),
+            Command::Operator(command) => matches!(command, operator::Command::List),
             Command::Connector(command) => matches!(command, operation::ConnectorCommand::List),
             Command::Backup(command) => matches!(command, backup::Command::List),
             Command::Secrets(command) => matches!(command, secrets::Command::List),
@@ -158,6 +163,7 @@ impl Cli {
             Command::Device(command) => command.run(&client()?, out).await,
             Command::Operation(command) => command.run(&client()?, out).await,
             Command::Approval(command) => command.run(&client()?, out).await,
+            Command::Freeze(command) => command.run(&client()?, out).await,
             Command::Connector(command) => command.run(&client()?, out).await,
             Command::Decommission(command) => command.run(client, out).await,
             Command::Attempts(args) => args.run(&client()?, out).await,

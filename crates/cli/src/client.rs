@@ -105,6 +105,17 @@ impl Client {
         parsed(self.send(self.request(Method::POST, path, query)?).await?).await
     }
 
+    /// Sends a JSON body; the answer does not matter.
+    pub(crate) async fn submit<B: Serialize>(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &Query<'_>,
+        body: &B,
+    ) -> Result<(), Failure> {
+        self.send(self.request(method, path, query)?.json(body)).await.map(drop)
+    }
+
     /// Calls something that takes no body and whose answer does not matter.
     pub(crate) async fn call(&self, method: Method, path: &[&str], query: &Query<'_>) -> Result<(), Failure> {
         self.send(self.request(method, path, query)?).await.map(drop)

@@ -55,6 +55,7 @@ pub struct Check {
 
 /// The checks, in the order in which they are asked.
 pub const CHECKS: &[Check] = &[
+    Check { name: "freeze", judge: freeze },
     Check { name: "strategy", judge: strategy },
     Check { name: "secret-expiry", judge: secret_expiry },
     Check { name: "secret-networks", judge: secret_networks },
@@ -122,6 +123,15 @@ impl Inquiry<'_> {
 
 fn require(condition: bool, refusal: Refusal) -> Answer {
     if condition { Answer::Pass } else { Answer::No(refusal) }
+}
+
+/// Comes first: an emergency stop is the answer, whatever else would stand against it.
+fn freeze(inquiry: &Inquiry<'_>) -> Answer {
+    let frozen = inquiry.profile.frozen || inquiry.secret.is_some_and(|secret| secret.frozen);
+    match inquiry.secret {
+        None if !frozen && inquiry.profile.secrets.iter().any(|secret| secret.frozen) => Answer::Unknown,
+        _ => require(!frozen, Refusal::ProvisioningFrozen),
+    }
 }
 
 fn strategy(inquiry: &Inquiry<'_>) -> Answer {

@@ -36,6 +36,8 @@ pub struct Profile {
     pub joining: Joining,
     /// For how long a device that leaves can be taken back, and its name stays taken, in milliseconds.
     pub grace_period_ms: u64,
+    /// Whether an operator has stopped provisioning under it.
+    pub frozen: bool,
     /// Rises with every change that an operator makes.
     pub version: Version,
 }
@@ -108,6 +110,8 @@ pub struct GroupSecret {
     pub networks: Vec<IpNet>,
     /// What names must match, whole.
     pub name_pattern: Option<NamePattern>,
+    /// Whether an operator has stopped provisioning by it.
+    pub frozen: bool,
 }
 
 impl GroupSecret {
@@ -173,6 +177,7 @@ mod tests {
             uses_left: None,
             networks: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
             name_pattern: Some(NamePattern::parse("pump-[0-9]+|valve").unwrap()),
+            frozen: false,
         }
     }
 

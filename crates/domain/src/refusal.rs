@@ -73,6 +73,9 @@ refusals! {
     ProvisioningDisabled, "provisioning-disabled", Unproven,
         "The profile's strategy is `disabled`.",
         "Let devices in: muster profile set PROFILE --strategy create-new.";
+    ProvisioningFrozen, "provisioning-frozen", Forbidden,
+        "An operator has stopped provisioning by this tenant, profile or group secret.",
+        "See who and why: muster freeze list; let devices in again: muster freeze off.";
     TooManyAttempts, "too-many-attempts", TooMany,
         "Too many unproven attempts came from this source.",
         "Correct the key or secret of the devices behind that address; the limit refills by itself.";

@@ -60,6 +60,8 @@ impl Seen {
                     changes.shared.extend(shared_keys(row.bytes(3)?).map(|keys| (DeviceKey(device), keys)));
                 }
                 (_, Some(device)) => changes.devices.push(DeviceKey(device)),
+                // Who signs on and off changes nothing.
+                (kind, None) if kind.starts_with("operator-sign") => {}
                 (_, None) => changes.settings = true,
             }
             Ok(true)

@@ -58,6 +58,7 @@ pub use secrets::{
 pub use tables::accounts::{Account, NewAccount};
 pub use tables::attributes::{Attribute, AttributeScope};
 pub use tables::devices::{DeviceOrder, DeviceRow, DeviceSearch};
+pub use tables::freezes::{Freeze, Frozen};
 pub use tables::journal;
 pub use tables::operations::{
     Advance, Advanced, Capacity, Claim, ClaimedStep, Finished, NewOperation, OperationQuery, OperationRow,

@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod announced;
 pub(crate) mod attributes;
 pub(crate) mod devices;
+pub(crate) mod freezes;
 pub mod journal;
 pub(crate) mod operations;
 pub(crate) mod operators;

@@ -48,6 +48,21 @@ fn every_example_of_the_page_on_the_command_line_runs() -> Result<()> {
     )
 }
 
+#[test]
+fn every_example_of_the_page_on_operators_runs() -> Result<()> {
+    let page = fs::read_to_string(e2e::own("../docs/guides/operators.md"))?;
+    let server = Setup::quickstart()?.start()?;
+    let printed = run(&server, &examples(&page))?;
+    let wanted = [
+        "ann@example.org",
+        "\"actor\":\"account:ann@example.org\"",
+        "the key of lot 7 was found in a forum",
+        "root@example.org",
+        "An operator has stopped provisioning",
+    ];
+    contains(&printed, &wanted)
+}
+
 /// Runs each in a shell of its own, in one folder; what they print.
 fn run(server: &Musterd, examples: &[&str]) -> Result<String> {
     let home = server.setup().home();

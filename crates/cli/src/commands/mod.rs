@@ -8,6 +8,7 @@ pub(crate) mod context;
 pub(crate) mod device;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod freeze;
 pub(crate) mod import;
 pub(crate) mod joining;
 pub(crate) mod leaving;

@@ -44,9 +44,11 @@ fn profile() -> Profile {
             uses_left: None,
             networks: vec![],
             name_pattern: None,
+            frozen: false,
         }],
         joining: Joining::default(),
         grace_period_ms: 1000,
+        frozen: false,
         version: Version(4),
     }
 }

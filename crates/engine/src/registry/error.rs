@@ -14,6 +14,10 @@ pub enum What {
     Account,
     /// A profile.
     Profile,
+    /// A group secret.
+    GroupSecret,
+    /// A stop of provisioning.
+    Freeze,
     /// A device.
     Device,
     /// An operation.
@@ -38,6 +42,8 @@ impl What {
             What::OperatorToken => "operator token",
             What::Account => "account",
             What::Profile => "profile",
+            What::GroupSecret => "group secret",
+            What::Freeze => "stop of provisioning by",
             What::Device => "device",
             What::Operation => "operation",
             What::Approval => "approval",
@@ -54,6 +60,8 @@ impl What {
             What::OperatorToken => ("operator-token-not-found", "operator-token-exists"),
             What::Account => ("account-not-found", "account-exists"),
             What::Profile => ("profile-not-found", "profile-exists"),
+            What::GroupSecret => ("group-secret-not-found", "group-secret-exists"),
+            What::Freeze => ("freeze-not-found", "freeze-exists"),
             What::Device => ("device-not-found", "device-exists"),
             What::Operation => ("operation-not-found", "operation-exists"),
             What::Approval => ("approval-not-found", "approval-exists"),
@@ -70,6 +78,8 @@ impl What {
             What::OperatorToken => "See which there are: muster operator token list.",
             What::Account => "See which there are: muster operator list.",
             What::Profile => "See which there are: muster profile list.",
+            What::GroupSecret => "See which there are: muster profile show NAME.",
+            What::Freeze => "See which there are: muster freeze list.",
             What::Device => "See which there are: muster device list.",
             What::Operation => "See which there are: muster operation list.",
             What::Approval => "See which there are: muster approval list --all.",

@@ -61,6 +61,11 @@ const WORDINGS: &[Wording] = &[
         unknown: "No registration id was given.",
     },
     Wording {
+        check: "freeze",
+        pass: "Nobody has stopped provisioning here.",
+        unknown: "Provisioning by one of the group secrets is stopped: see muster freeze list.",
+    },
+    Wording {
         check: "strategy",
         pass: "The profile lets devices in.",
         unknown: "The strategy is not known.",

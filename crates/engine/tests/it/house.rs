@@ -11,7 +11,9 @@ use domain::{
     Claim, DeviceKey, DeviceState, Evidence, Generation, Held, Origin, Outcome, Refusal, Request, Secret,
     Strategy, Timestamp, Wire, Wish,
 };
-use engine::registry::{NewProfile, Operation, OperationsWanted, Operator, RegistryError, Tenant, Told};
+use engine::registry::{
+    NewProfile, Operation, OperationsWanted, Operator, ProfileChange, RegistryError, Rotation, Tenant, Told,
+};
 use engine::{Clock, Connector, Engine, Farewell, Ports, Registry, Sessions, Settings};
 use store::secrets::LocalKek;
 use store::{Backend, Options, Store};
@@ -111,9 +113,21 @@ impl House {
         self.clock.0.fetch_add(ms, Ordering::SeqCst);
     }
 
+    /// Another secret takes the place of the present one, which stays good for a while.
+    pub(crate) fn rotate(&self, secret: &str) {
+        let rotation = Rotation { secret: Some(Secret::new(secret)), overlap_ms: 3_600_000 };
+        let wanted = ProfileChange { rotation: Some(rotation), ..ProfileChange::default() };
+        self.registry.set_profile(&self.operator, &self.tenant, "pumps", &wanted).unwrap();
+    }
+
     /// A device asks, until it is answered; its token.
     pub(crate) fn ask(&self, name: &str) -> Result<Secret, Refusal> {
-        let secret = self.engine.provisioner.keys().unwrap().verifier("secret");
+        self.ask_by(name, "secret")
+    }
+
+    /// The same by another group secret.
+    pub(crate) fn ask_by(&self, name: &str, secret: &str) -> Result<Secret, Refusal> {
+        let secret = self.engine.provisioner.keys().unwrap().verifier(secret);
         let request = Request {
             claim: Claim { within: None, registration_id: Some(name.to_owned()) },
             evidence: Evidence::GroupSecret { key: "key".to_owned(), secret },

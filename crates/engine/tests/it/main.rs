@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in what it calls")]
 
 mod asked;
+mod freezes;
 mod house;
 mod neighbour;
 mod steps;

@@ -9,6 +9,7 @@ mod backups;
 mod devices;
 mod extract;
 mod feed;
+mod freezes;
 mod import;
 mod leaving;
 mod operations;

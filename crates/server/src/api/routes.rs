@@ -6,7 +6,8 @@ use engine::Registry;
 use engine::registry::{Operator, RegistryError};
 
 use super::{
-    audit, auth, backups, devices, feed, import, leaving, operations, operators, profiles, secrets, tenants,
+    audit, auth, backups, devices, feed, freezes, import, leaving, operations, operators, profiles, secrets,
+    tenants,
 };
 
 /// One route: what it is called and who may call it.
@@ -141,6 +142,9 @@ routes! {
     Get    "/neighbours"                  Read get(operations::neighbours);
     Post   "/neighbours/{name}/test"      Server post(operations::test);
     Get    "/events"                      Read get(feed::events);
+    Get    "/freezes"                     Read get(freezes::list);
+    Post   "/freezes"                     Halt post(freezes::freeze);
+    Delete "/freezes"                     Halt delete(freezes::thaw);
     Get    "/attempts"                    Read get(audit::attempts);
     Get    "/explain"                     Read get(audit::explain);
     Get    "/audit/head"                  ServerSecure get(audit::head);

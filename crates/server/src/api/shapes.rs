@@ -63,6 +63,16 @@ pub(super) fn account(account: ours::AccountView) -> admin::OperatorAccount {
     }
 }
 
+pub(super) fn freeze(freeze: ours::FreezeView) -> admin::Freeze {
+    admin::Freeze {
+        profile: freeze.stopped.profile,
+        secret: freeze.stopped.secret,
+        since: instant(freeze.since),
+        actor: freeze.actor,
+        reason: freeze.reason,
+    }
+}
+
 pub(super) fn tenant(tenant: store::Tenant) -> admin::Tenant {
     admin::Tenant { id: tenant.id.to_string(), name: tenant.name, created_at: instant(tenant.created_at) }
 }

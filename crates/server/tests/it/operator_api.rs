@@ -146,7 +146,7 @@ fn body(route: &Route, tenant: Option<&str>) -> String {
             json!({ "name": "new", "role": "viewer", "tenant": tenant }).to_string()
         }
         (Verb::Post, "/operator-tokens") => json!({ "tenant": tenant }).to_string(),
-        (Verb::Post, "/audit/verify") => "{}".to_owned(),
+        (Verb::Post, "/audit/verify" | "/freezes") => "{}".to_owned(),
         (Verb::Post, path) if path.starts_with("/secrets") || path == "/backups" => "{}".to_owned(),
         (Verb::Post, "/profiles") => {
             json!({ "tenant": tenant, "name": "zeta-thing", "strategy": "create-new" }).to_string()

@@ -13,7 +13,7 @@ use domain::{
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use super::{Change, View};
+use super::{Change, View, freezes};
 use crate::StoreError;
 use crate::driver::{Param, Row, Sql, params};
 use crate::error::storable;
@@ -300,7 +300,12 @@ fn joined(networks: &[IpNet]) -> Option<String> {
 
 fn read(sql: Sql<'_>, row: &Row<'_>) -> Result<ProfileRow, StoreError> {
     let (id, tenant) = (ProfileId(row.unsigned(0)?), TenantId(row.unsigned(1)?));
-    let (secrets, secrets_created_at) = secrets(sql, tenant, id)?.into_iter().unzip();
+    let (mut secrets, secrets_created_at): (Vec<GroupSecret>, _) =
+        secrets(sql, tenant, id)?.into_iter().unzip();
+    let (frozen, frozen_secrets) = freezes::of_profile(sql, tenant, id)?;
+    for secret in &mut secrets {
+        secret.frozen = frozen_secrets.contains(&secret.id);
+    }
     let (joining, grace_period_ms) = settings::read(row.opt_text(10)?)?;
     let profile = Profile {
         id,
@@ -318,6 +323,7 @@ fn read(sql: Sql<'_>, row: &Row<'_>) -> Result<ProfileRow, StoreError> {
         secrets,
         joining,
         grace_period_ms,
+        frozen,
         version: Version(row.unsigned(8)?),
     };
     Ok(ProfileRow {
@@ -348,6 +354,7 @@ fn read_secret(row: &Row<'_>) -> Result<GroupSecret, StoreError> {
         uses_left: row.opt_unsigned(3)?,
         networks: Vec::new(),
         name_pattern: None,
+        frozen: false,
     };
     for network in row.opt_text(4)?.iter().flat_map(|joined| joined.split(',')) {
         secret.networks.push(network.parse().map_err(|_| StoreError::corrupt("the network", network))?);

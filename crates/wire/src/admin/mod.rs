@@ -7,6 +7,7 @@
 
 mod backups;
 mod devices;
+mod freezes;
 mod joining;
 mod journal;
 mod operations;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use backups::*;
 pub use devices::*;
+pub use freezes::*;
 pub use joining::*;
 pub use journal::*;
 pub use operations::*;
