@@ -260,7 +260,7 @@ fn together(
 fn aggregation(word: Option<&str>) -> Result<Option<Aggregation>, Wrong> {
     let word = word.unwrap_or("NONE");
     let sort = "org.thingsboard.server.common.data.kv.Aggregation";
-    Aggregation::parse(word).map_err(|()| Wrong::bad_request(format!("No enum constant {sort}.{word}")))
+    Aggregation::parse(word).map_err(|_| Wrong::bad_request(format!("No enum constant {sort}.{word}")))
 }
 
 fn oldest_first(word: Option<&str>) -> Result<bool, Wrong> {

@@ -56,12 +56,16 @@ pub enum Aggregation {
     Count,
 }
 
+/// A word that names no aggregation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownAggregation;
+
 impl Aggregation {
     /// The aggregation of a word; `NONE` is none, and any other word an error.
     ///
     /// # Errors
-    /// `()` for a word that is none.
-    pub fn parse(word: &str) -> Result<Option<Aggregation>, ()> {
+    /// For a word that is none.
+    pub fn parse(word: &str) -> Result<Option<Aggregation>, UnknownAggregation> {
         match word {
             "NONE" => Ok(None),
             "MIN" => Ok(Some(Aggregation::Min)),
@@ -69,7 +73,7 @@ impl Aggregation {
             "AVG" => Ok(Some(Aggregation::Avg)),
             "SUM" => Ok(Some(Aggregation::Sum)),
             "COUNT" => Ok(Some(Aggregation::Count)),
-            _ => Err(()),
+            _ => Err(UnknownAggregation),
         }
     }
 
@@ -128,6 +132,9 @@ mod tests {
             assert_eq!(aggregation.of(&[]), None, "{word}");
         }
         assert_eq!(Aggregation::Sum.of(&[json!(i64::MAX), json!(1)]), Some(json!(i64::MAX as f64 + 1.0)));
-        assert_eq!((Aggregation::parse("NONE"), Aggregation::parse("avg")), (Ok(None), Err(())));
+        assert_eq!(
+            (Aggregation::parse("NONE"), Aggregation::parse("avg")),
+            (Ok(None), Err(UnknownAggregation))
+        );
     }
 }
