@@ -19,6 +19,8 @@ pub enum Python {
     Paho1,
     /// `paho-mqtt` 2.x.
     Paho2,
+    /// `tb-mqtt-client`, ThingsBoard's SDK for devices.
+    DeviceSdk,
 }
 
 impl Python {
@@ -38,6 +40,7 @@ impl Python {
             Self::Requests => "python-requests",
             Self::Paho1 => "python-paho-1",
             Self::Paho2 => "python-paho-2",
+            Self::DeviceSdk => "python-device-sdk",
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod balancer;
 mod crash;
+mod device_sdk;
 mod fair;
 mod faults;
 mod feed;

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 const MOST_OF_A_DEVICE: usize = 16;
 /// The most calls that wait for all devices.
 const MOST: usize = 4096;
-/// Ids are whole numbers that every client can hold.
-const ID_BITS: u32 = 31;
+/// Ids are positive numbers that every client can hold.
+const ID_MASK: u32 = (1 << 30) - 1;
 
 /// Calls that wait.
 #[derive(Default)]
@@ -67,7 +67,8 @@ impl Calls {
         if waiting.count >= MOST || waiting.of.get(&device).is_some_and(|of| of.len() >= MOST_OF_A_DEVICE) {
             return Err(CallFailure::TooMany);
         }
-        let id = self.ids.fetch_add(1, Ordering::Relaxed) & (u32::MAX >> (u32::BITS - ID_BITS));
+        // From 1 on: to ThingsBoard's own SDK over HTTP, an answer to a call 0 is a call of the device.
+        let id = (self.ids.fetch_add(1, Ordering::Relaxed) & ID_MASK) + 1;
         waiting.count += 1;
         waiting.of.entry(device).or_default().push(One { id, call, told: false, done });
         Ok(id)
@@ -180,7 +181,7 @@ mod tests {
         let calls = Arc::<Calls>::default();
         assert_eq!(called(&calls, true).await, Err(CallFailure::NobodyListens));
         let (result, asked) = tokio::join!(called(&calls, true), async { calls.next(DEVICE) });
-        assert_eq!((result, asked.map(|asked| asked.id)), (Err(CallFailure::NoAnswer), Some(1)));
+        assert_eq!((result, asked.map(|asked| asked.id)), (Err(CallFailure::NoAnswer), Some(2)));
         assert_eq!(calls.waiting.lock().count, 0);
     }
 

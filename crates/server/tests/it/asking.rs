@@ -166,8 +166,8 @@ fn a_call_reaches_a_session_and_its_answer_the_operator() {
     let device = Device::new(&running, "a");
     let mut mqtt = device.connect(&["v1/devices/me/rpc/request/+"]);
     let result = device.call(true, PATIENCE);
-    mqtt.hears(r#"publish 1:1 v1/devices/me/rpc/request/0 {"method":"setX","params":{"v":1}}"#);
-    mqtt.say(r#"publish 0 v1/devices/me/rpc/response/0 {"ok":true}"#);
+    mqtt.hears(r#"publish 1:1 v1/devices/me/rpc/request/1 {"method":"setX","params":{"v":1}}"#);
+    mqtt.say(r#"publish 0 v1/devices/me/rpc/response/1 {"ok":true}"#);
     assert_eq!(heard(&result), Ok(json!({"ok": true})));
     let result = device.call(false, PATIENCE);
     assert_eq!(heard(&result), Ok(Value::Null));
@@ -179,16 +179,16 @@ fn a_call_waits_for_a_device_that_subscribes_or_polls_in_time() {
     let device = Device::new(&running, "late");
     let result = device.call(true, PATIENCE);
     let mut mqtt = device.connect(&["v2/r/req/+"]);
-    mqtt.hears(r#"publish 1:1 v2/r/req/0 {"method":"setX","params":{"v":1}}"#);
-    mqtt.say(r#"publish 0 v2/r/res/0 "text""#);
+    mqtt.hears(r#"publish 1:1 v2/r/req/1 {"method":"setX","params":{"v":1}}"#);
+    mqtt.say(r#"publish 0 v2/r/res/1 "text""#);
     assert_eq!(heard(&result), Ok(json!("text")));
 
     let poller = Device::new(&running, "poller");
     let result = poller.call(true, PATIENCE);
     let reply = heard(&poller.poll("rpc?timeout=30000"));
-    assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"id":1,"method":"setX","params":{"v":1}}"#));
+    assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"id":2,"method":"setX","params":{"v":1}}"#));
     let mut http = HttpConnection::open(running.http()).unwrap();
-    let told = http.post_json(&format!("/api/v1/{}/rpc/1", poller.token), "[1]").unwrap();
+    let told = http.post_json(&format!("/api/v1/{}/rpc/2", poller.token), "[1]").unwrap();
     assert_eq!((told.status, told.body.len()), (200, 0));
     assert_eq!(heard(&result), Ok(json!([1])));
 
