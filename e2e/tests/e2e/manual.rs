@@ -14,10 +14,11 @@ use testkit::netns::NetworkNamespace;
 fn every_example_of_the_page_on_thingsboard_runs() -> Result<()> {
     let page = fs::read_to_string(e2e::own("../docs/protocols/thingsboard.md"))?;
     let examples = examples(&page);
-    ensure!(examples.len() == 3, "the page has {} examples", examples.len());
+    ensure!(examples.len() == 4, "the page has {} examples", examples.len());
     let server = Setup::quickstart()?.within(&Arc::new(NetworkNamespace::new()?)).start()?;
     let printed = run(&server, &examples)?;
-    contains(&printed, &["SUCCESS", "SN-001", "SN-002", "25", "26"])
+    let told = ["SUCCESS", "SN-001", "SN-002", "25", "26", "\"interval\"", "\"provisionState\""];
+    contains(&printed, &told)
 }
 
 #[test]

@@ -13,9 +13,10 @@ use wire::thingsboard::attributes;
 use wire::thingsboard::rest::telemetry::AttributeValue;
 use wire::thingsboard::telemetry::TelemetryError;
 
+use super::ask::{checked_id, tenant};
 use super::error::Wrong;
 use super::login::blocking;
-use super::target::{Asked, device, keys, keys_to_delete, of_device, scope, tenant, uuid};
+use super::target::{Asked, device, keys, keys_to_delete, of_device, scope};
 use super::timeseries::stored;
 
 /// Which keys.
@@ -31,7 +32,7 @@ pub(super) async fn save(
     Path((kind, id, scope)): Path<(String, String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Wrong> {
-    save_to(registry, operator, device(&kind, id)?, scope, body).await
+    save_to(registry, operator, device(&kind, &id)?, scope, body).await
 }
 
 /// `POST /api/plugins/telemetry/{id}/{scope}`
@@ -41,7 +42,7 @@ pub(super) async fn save_of_id(
     Path((id, scope)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Wrong> {
-    save_to(registry, operator, uuid(id)?, scope, body).await
+    save_to(registry, operator, checked_id(&id)?, scope, body).await
 }
 
 async fn save_to(
@@ -96,7 +97,7 @@ pub(super) async fn list(
     Path((kind, id)): Path<(String, String)>,
     Asked(wanted): Asked<Keys>,
 ) -> Result<Json<Vec<AttributeValue>>, Wrong> {
-    shown(registry, operator, device(&kind, id)?, None, wanted).await
+    shown(registry, operator, device(&kind, &id)?, None, wanted).await
 }
 
 /// `GET /api/plugins/telemetry/{entity}/{id}/values/attributes/{scope}`
@@ -106,7 +107,7 @@ pub(super) async fn list_scope(
     Path((kind, id, word)): Path<(String, String, String)>,
     Asked(wanted): Asked<Keys>,
 ) -> Result<Json<Vec<AttributeValue>>, Wrong> {
-    shown(registry, operator, device(&kind, id)?, Some(scope(&word)?), wanted).await
+    shown(registry, operator, device(&kind, &id)?, Some(scope(&word)?), wanted).await
 }
 
 async fn shown(
@@ -129,7 +130,7 @@ pub(super) async fn list_keys(
     operator: Extension<Operator>,
     Path((kind, id)): Path<(String, String)>,
 ) -> Result<Json<Vec<String>>, Wrong> {
-    let found = found(registry, operator, device(&kind, id)?, None).await?;
+    let found = found(registry, operator, device(&kind, &id)?, None).await?;
     Ok(Json(found.into_iter().map(|it| it.key).collect()))
 }
 
@@ -139,7 +140,7 @@ pub(super) async fn list_keys_of_scope(
     operator: Extension<Operator>,
     Path((kind, id, word)): Path<(String, String, String)>,
 ) -> Result<Json<Vec<String>>, Wrong> {
-    let found = found(registry, operator, device(&kind, id)?, Some(scope(&word)?)).await?;
+    let found = found(registry, operator, device(&kind, &id)?, Some(scope(&word)?)).await?;
     Ok(Json(found.into_iter().map(|it| it.key).collect()))
 }
 
@@ -163,7 +164,7 @@ pub(super) async fn delete(
     Path((kind, id, scope)): Path<(String, String, String)>,
     Asked(gone): Asked<Keys>,
 ) -> Result<StatusCode, Wrong> {
-    delete_from(registry, operator, device(&kind, id)?, &scope, gone).await
+    delete_from(registry, operator, device(&kind, &id)?, &scope, gone).await
 }
 
 /// `DELETE /api/plugins/telemetry/{id}/{scope}`
@@ -173,7 +174,7 @@ pub(super) async fn delete_of_id(
     Path((id, scope)): Path<(String, String)>,
     Asked(gone): Asked<Keys>,
 ) -> Result<StatusCode, Wrong> {
-    delete_from(registry, operator, uuid(id)?, &scope, gone).await
+    delete_from(registry, operator, checked_id(&id)?, &scope, gone).await
 }
 
 async fn delete_from(

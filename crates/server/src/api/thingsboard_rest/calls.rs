@@ -12,9 +12,10 @@ use engine::registry::{Operator, Registry};
 use engine::{Call, CallFailure};
 use wire::thingsboard::rest::telemetry::CallRequest;
 
+use super::ask::{checked_id, tenant};
 use super::error::Wrong;
 use super::login::blocking;
-use super::target::{of_device, tenant, uuid};
+use super::target::of_device;
 
 /// The longest body, in bytes: what a device can be sent.
 const MOST_BYTES: usize = 65_536;
@@ -81,7 +82,7 @@ async fn call(
         let told = format!("\"Payload size exceeds the limit of {MOST_BYTES} bytes\"");
         return Err(Wrong::bare(StatusCode::PAYLOAD_TOO_LARGE, told));
     }
-    let id = uuid(id)?;
+    let id = checked_id(&id)?;
     let asked: CallRequest =
         serde_json::from_slice(body).map_err(|_| Wrong::bad_request("Invalid request body"))?;
     if asked.persistent {

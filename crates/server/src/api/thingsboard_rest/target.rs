@@ -3,8 +3,9 @@
 use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use engine::registry::{Operator, Registry, RegistryError, Tenant, What, Whose};
+use engine::registry::{RegistryError, What, Whose};
 
+use super::ask::checked_id;
 use super::error::Wrong;
 
 /// Sorts of things that ThingsBoard knows; only devices are here.
@@ -36,7 +37,7 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Ask
 }
 
 /// The public id of a device in a path.
-pub(super) fn device(kind: &str, id: String) -> Result<String, Wrong> {
+pub(super) fn device(kind: &str, id: &str) -> Result<String, Wrong> {
     if OTHERS.contains(&kind) {
         return Err(Wrong::not_found("Requested item wasn't found!"));
     }
@@ -44,18 +45,7 @@ pub(super) fn device(kind: &str, id: String) -> Result<String, Wrong> {
         let sort = "org.thingsboard.server.common.data.EntityType";
         return Err(Wrong::bad_request(format!("No enum constant {sort}.{kind}")));
     }
-    uuid(id)
-}
-
-/// A UUID.
-pub(super) fn uuid(id: String) -> Result<String, Wrong> {
-    let parts: Vec<&str> = id.split('-').collect();
-    let is_hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
-    if lengths == [8, 4, 4, 4, 12] && parts.iter().all(is_hex) {
-        return Ok(id.to_ascii_lowercase());
-    }
-    Err(Wrong::bad_request(format!("Invalid UUID string: {id}")))
+    checked_id(id)
 }
 
 /// A scope of attributes.
@@ -85,11 +75,6 @@ pub(super) fn keys_to_delete(text: Option<&str>) -> Result<Vec<String>, Wrong> {
     }
 }
 
-/// The operator's own tenant, or the first one.
-pub(super) fn tenant(registry: &Registry, operator: &Operator) -> Result<Tenant, Wrong> {
-    Ok(registry.tenant(operator, None)?)
-}
-
 /// What the registry says of a device, where a device that is not there is told in bare words.
 pub(super) fn of_device<T>(result: Result<T, RegistryError>) -> Result<T, Wrong> {
     result.map_err(|error| match error {
@@ -98,18 +83,4 @@ pub(super) fn of_device<T>(result: Result<T, RegistryError>) -> Result<T, Wrong>
         }
         error => error.into(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_whole_uuid_is_one() {
-        let id = "11111111-2222-1333-8444-55555555555A";
-        assert_eq!(uuid(id.to_owned()).ok().as_deref(), Some("11111111-2222-1333-8444-55555555555a"));
-        for wrong in ["", "x", "1-2-3-4-5", "11111111-2222-1333-8444-55555555555g", &format!("{id}0")] {
-            assert!(uuid(wrong.to_owned()).is_err(), "{wrong}");
-        }
-    }
 }

@@ -15,9 +15,10 @@ use wire::thingsboard::ErrorCode;
 use wire::thingsboard::rest::telemetry::{Aggregation, Point};
 use wire::thingsboard::telemetry;
 
+use super::ask::tenant;
 use super::error::Wrong;
 use super::login::blocking;
-use super::target::{Asked, device, keys, keys_to_delete, of_device, tenant};
+use super::target::{Asked, device, keys, keys_to_delete, of_device};
 
 /// Points of a key where nobody says how many.
 const USUAL_LIMIT: usize = 100;
@@ -72,7 +73,7 @@ pub(super) async fn save(
     Path((kind, id, _)): Path<(String, String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Wrong> {
-    save_to(registry, operator, device(&kind, id)?, &body).await
+    save_to(registry, operator, device(&kind, &id)?, &body).await
 }
 
 /// `POST …/timeseries/{scope}/{ttl}`: how long values are kept is the server's own business.
@@ -83,7 +84,7 @@ pub(super) async fn save_for(
     body: Bytes,
 ) -> Result<StatusCode, Wrong> {
     ttl.parse::<i64>().map_err(|_| Wrong::bad_request(format!("`{ttl}` is no number of seconds")))?;
-    save_to(registry, operator, device(&kind, id)?, &body).await
+    save_to(registry, operator, device(&kind, &id)?, &body).await
 }
 
 async fn save_to(
@@ -154,7 +155,7 @@ pub(super) async fn list_keys(
     operator: Extension<Operator>,
     Path((kind, id)): Path<(String, String)>,
 ) -> Result<Json<Vec<String>>, Wrong> {
-    let latest = last_values(registry, operator, device(&kind, id)?).await?;
+    let latest = last_values(registry, operator, device(&kind, &id)?).await?;
     Ok(Json(latest.into_iter().map(|it| it.key).collect()))
 }
 
@@ -165,7 +166,7 @@ pub(super) async fn read(
     Path((kind, id)): Path<(String, String)>,
     Asked(wanted): Asked<Wanted>,
 ) -> Result<Json<Series>, Wrong> {
-    let id = device(&kind, id)?;
+    let id = device(&kind, &id)?;
     match (wanted.start_ts, wanted.end_ts) {
         (Some(from), Some(until)) => history(registry, operator, id, &wanted, (from, until)).await.map(Json),
         _ => latest(registry, operator, id, &wanted).await.map(Json),
@@ -304,7 +305,7 @@ pub(super) async fn delete(
     Path((kind, id)): Path<(String, String)>,
     Asked(gone): Asked<Gone>,
 ) -> Result<StatusCode, Wrong> {
-    let (id, keys) = (device(&kind, id)?, keys_to_delete(gone.keys.as_deref())?);
+    let (id, keys) = (device(&kind, &id)?, keys_to_delete(gone.keys.as_deref())?);
     let within = match (gone.delete_all_data_for_keys, gone.start_ts, gone.end_ts) {
         (true, ..) => None,
         (false, Some(from), Some(until)) => Some((Timestamp(from), Timestamp(until), last_value(&gone))),

@@ -117,7 +117,12 @@ impl Asked<'_> {
     /// No device has a package here.
     fn package(&self) -> Response<Bytes> {
         match ["title", "version"].into_iter().find(|name| query(self.query, name).is_none()) {
-            Some(name) => bad_request(&format!("Required request parameter '{name}' is not present")),
+            Some(name) => {
+                let told = format!(
+                    "Required request parameter '{name}' for method parameter type String is not present"
+                );
+                bad_request(&told)
+            }
             None => empty(StatusCode::NOT_FOUND),
         }
     }
