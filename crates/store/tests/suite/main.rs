@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in what it calls")]
 #![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `View<'_>` is not general enough")]
 
+mod attributes;
 mod backup;
 mod chains;
 mod files;

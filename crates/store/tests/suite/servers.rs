@@ -6,7 +6,9 @@ use std::sync::{Arc, Barrier};
 use domain::plan::{Action, StepState};
 use domain::{DeviceKey, DeviceState, Provision, Secret, Timestamp};
 use serde_json::json;
-use store::journal::{Fault, JournalQuery, NewEntry, Position, What, Wrong};
+use store::journal::{
+    ATTRIBUTES_DELETED, ATTRIBUTES_SAVED, Fault, JournalQuery, NewEntry, Position, What, Wrong,
+};
 use store::{
     Advance, Backend, Capacity, Change, Changes, Claim, Entry, LocalKek, Lost, Options, SecretLimits, Store,
     StoreError,
@@ -222,6 +224,26 @@ fn a_step_is_claimed_by_one_server_at_a_time() {
     // Who found everything locked has gone home.
     claimed.extend(claim_all(&house.store));
     assert_eq!(claimed.len(), 200);
+}
+
+#[test]
+fn shared_attributes_that_one_server_changed_the_other_one_knows_by_key() {
+    let (house, other) = two(&SecretLimits::default());
+    let entry = |kind: &str, scope: &str| {
+        let detail = json!({ "name": "pump", "scope": scope, "keys": ["a", "b"] });
+        let what = What::Audit { kind: kind.into(), actor: "operator:1".into(), detail };
+        NewEntry { tenant: Some(HOME), device: Some(DeviceKey(17)), what }
+    };
+    let entries = [
+        entry(ATTRIBUTES_SAVED, "shared"),
+        entry(ATTRIBUTES_SAVED, "server"),
+        entry(ATTRIBUTES_DELETED, "shared"),
+    ];
+    other.changes().unwrap();
+    house.store.append(&entries, NOW).unwrap();
+    let told = || (DeviceKey(17), vec!["a".to_owned(), "b".to_owned()]);
+    assert_eq!(other.changes().unwrap(), Changes { shared: vec![told(), told()], ..Changes::default() });
+    assert_eq!(house.store.changes().unwrap(), Changes::default());
 }
 
 #[test]
