@@ -119,6 +119,7 @@ fn go_on(sql: Sql<'_>, now: Timestamp) -> Result<(), StoreError> {
     skip_questions(sql)?;
     sql.execute("DELETE FROM counters WHERE name = 'restored'", params![])?;
     sql.execute("INSERT INTO counters (name, next) VALUES ('restored', ?)", params![now])?;
+    crate::tables::accounts::end_sessions(sql, now)?;
     crate::tables::journal::end_chains(sql, now)
 }
 

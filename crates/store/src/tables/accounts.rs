@@ -4,7 +4,7 @@ use domain::{Role, Secret, TenantId, Timestamp};
 
 use super::{Change, View};
 use crate::StoreError;
-use crate::driver::{Row, params};
+use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 
 /// A person who may sign on.
@@ -83,6 +83,12 @@ impl View<'_> {
     }
 }
 
+/// Ends the sessions of all accounts. An epoch is a moment, so that none comes again, whatever was restored or deleted.
+pub(crate) fn end_sessions(sql: Sql<'_>, now: Timestamp) -> Result<(), StoreError> {
+    sql.execute("UPDATE accounts SET epoch = ? WHERE epoch < ?", params![now, now])?;
+    Ok(())
+}
+
 impl Change<'_> {
     /// Makes an account whose name is free, and returns its number.
     ///
@@ -90,10 +96,10 @@ impl Change<'_> {
     /// What the database says, also where the name is taken.
     pub fn create_account(&mut self, new: NewAccount<'_>, now: Timestamp) -> Result<u64, StoreError> {
         let sql = "INSERT INTO accounts (tenant, name, password, role, epoch, created_at, changed_at)
-                   VALUES (?, ?, ?, ?, 1, ?, ?) RETURNING id";
+                   VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id";
         let name = storable(new.name, "an account's name")?;
         let password = new.password.map(Secret::expose);
-        let row = params![new.tenant, name, password, new.role.word(), now, now];
+        let row = params![new.tenant, name, password, new.role.word(), now, now, now];
         self.sql.one(sql, row, |row| row.unsigned(0))
     }
 
@@ -103,9 +109,9 @@ impl Change<'_> {
     /// What the database says.
     pub fn set_account(&mut self, account: &Account, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE accounts SET password = ?, role = ?, disabled_at = ?, changed_at = ?,
-                   epoch = epoch + 1 WHERE id = ?";
+                   epoch = CASE WHEN epoch < ? THEN ? ELSE epoch + 1 END WHERE id = ?";
         let password = account.password.as_ref().map(Secret::expose);
-        let row = params![password, account.role.word(), account.disabled_at, now, account.id];
+        let row = params![password, account.role.word(), account.disabled_at, now, now, now, account.id];
         self.sql.execute(sql, row)?;
         Ok(())
     }

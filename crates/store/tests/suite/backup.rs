@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::DeviceKey;
+use domain::{DeviceKey, Role};
 use store::backup::{BackupError, restore, verify};
 use store::journal::JournalQuery;
+use store::{Change, NewAccount, Store};
 
 use crate::house::{HOME, House, NOW};
 use crate::parked::{ask, let_in};
@@ -121,4 +122,24 @@ fn a_backup_goes_nowhere_where_there_is_a_store() {
     let told = restore(&to, &place.options("test"), NOW).unwrap_err();
     assert!(matches!(told, BackupError::Target(_)), "{told}");
     assert!(place.open("kek", 7).unwrap().why_locked().is_none());
+}
+
+#[test]
+fn no_session_of_before_a_restore_goes_on_after_it() {
+    let house = House::new();
+    let new = NewAccount { tenant: None, name: "ann", password: None, role: Role::Admin };
+    let id = house.store.write(|change: &mut Change<'_>| change.create_account(new.clone(), NOW)).unwrap();
+    let epoch = |store: &Store| store.read(|view| view.account(id)).unwrap().unwrap().epoch;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("copy");
+    house.store.back_up(&to, "test", NOW).unwrap();
+    // After the copy she is shut out and let in again; whoever had a session from then on has none now.
+    let ann = house.store.read(|view| view.account(id)).unwrap().unwrap();
+    for _ in 0..2 {
+        house.store.write(|change: &mut Change<'_>| change.set_account(&ann, NOW)).unwrap();
+    }
+    let place = Place::new();
+    restore(&to, &place.options("test"), NOW.plus_ms(10)).unwrap();
+    let restored = place.open("kek", 7).unwrap();
+    assert!(epoch(&restored) > epoch(&house.store));
 }
