@@ -3,7 +3,7 @@
 //! The request itself proves nothing and says nothing. What is to be done stands in a file in the folder of the
 //! keys, which only the server's user can write; whoever could write there could read every key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -20,7 +20,7 @@ use super::problem::No;
 use super::shapes;
 
 /// Answers one path. `keys` is the folder of the server's keys.
-pub fn router(registry: Registry, keys: PathBuf) -> Router {
+pub fn router(registry: Registry, keys: &Path) -> Router {
     let state = (registry, Arc::new(keys.join(RECOVERY_FILE)));
     Router::new().route(&format!("{BASE_PATH}/recover"), post(recover)).with_state(state)
 }

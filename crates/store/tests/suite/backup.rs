@@ -128,7 +128,7 @@ fn a_backup_goes_nowhere_where_there_is_a_store() {
 fn no_session_of_before_a_restore_goes_on_after_it() {
     let house = House::new();
     let new = NewAccount { tenant: None, name: "ann", password: None, role: Role::Admin };
-    let id = house.store.write(|change: &mut Change<'_>| change.create_account(new.clone(), NOW)).unwrap();
+    let id = house.store.write(|change: &mut Change<'_>| change.create_account(new, NOW)).unwrap();
     let epoch = |store: &Store| store.read(|view| view.account(id)).unwrap().unwrap().epoch;
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("copy");
