@@ -21,6 +21,12 @@ pub enum Python {
     Paho2,
     /// `tb-mqtt-client`, ThingsBoard's SDK for devices.
     DeviceSdk,
+    /// ThingsBoard's `tb-ce-client`.
+    ThingsboardCe,
+    /// ThingsBoard's older `tb-rest-client`.
+    ThingsboardRest,
+    /// ThingsBoard's command line.
+    ThingsboardCli,
 }
 
 impl Python {
@@ -41,6 +47,9 @@ impl Python {
             Self::Paho1 => "python-paho-1",
             Self::Paho2 => "python-paho-2",
             Self::DeviceSdk => "python-device-sdk",
+            Self::ThingsboardCe => "python-tb-ce",
+            Self::ThingsboardRest => "python-tb-rest",
+            Self::ThingsboardCli => "python-tb-cli",
         }
     }
 }

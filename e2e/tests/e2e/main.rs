@@ -18,3 +18,4 @@ mod seed_programs;
 mod servers;
 mod service;
 mod terminal;
+mod thingsboard_clients;

@@ -63,7 +63,7 @@ fn the_recorded_exchanges_are_answered_alike_or_differ_for_a_reason() {
             (Ok(()), false) => alike += 1,
             (Err(_), true) => drop(needed.insert(listed, true)),
             (Ok(()), true) => {
-                writeln!(wrong, "{} :: {} is alike, and stands in the list", listed.0, listed.1).unwrap()
+                writeln!(wrong, "{} :: {} is alike, and stands in the list", listed.0, listed.1).unwrap();
             }
             (Err(why), false) => writeln!(wrong, "{} :: {} :: {why}", listed.0, listed.1).unwrap(),
         }
