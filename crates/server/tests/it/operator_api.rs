@@ -192,7 +192,7 @@ async fn every_route_hides_one_tenant_from_the_other() {
         let other = house.call(route, Some("zeta"), Some(acme.expose())).await;
         match (route.need, route.path) {
             (Need::Server | Need::ServerSecure, _) => {
-                assert_eq!(other.code(), (403, "right-missing".to_owned()), "{told}")
+                assert_eq!(other.code(), (403, "right-missing".to_owned()), "{told}");
             }
             // These say what the token is good for, or what the server has, and take no tenant.
             (Need::Administer, "/operators/{name}" | "/operator-tokens/{id}") => {
