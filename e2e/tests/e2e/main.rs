@@ -7,6 +7,7 @@ mod device_sdk;
 mod fair;
 mod faults;
 mod feed;
+mod guessing;
 mod keys;
 mod manners;
 mod manual;

@@ -56,7 +56,7 @@ pub(crate) enum Switch {
 
 /// Where a password comes from.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Password {
+pub(crate) struct PasswordFrom {
     /// File that holds the password, - for standard input; without it, it is typed at the terminal, unseen
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -74,7 +74,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
     #[command(flatten)]
-    password: Password,
+    password: PasswordFrom,
 }
 
 /// What is to change of an account.
@@ -99,7 +99,7 @@ pub(crate) enum AdminCommand {
         /// What it signs on with
         name: String,
         #[command(flatten)]
-        password: Password,
+        password: PasswordFrom,
     },
 }
 
@@ -132,7 +132,7 @@ pub(crate) async fn set(set: Set, client: &Client, out: &mut Output) -> Result<(
 
 pub(crate) async fn password(
     name: &str,
-    password: &Password,
+    password: &PasswordFrom,
     client: &Client,
     out: &mut Output,
 ) -> Result<(), Failure> {
@@ -196,7 +196,7 @@ fn write_private(file: &Path, recovery: &Recovery) -> Result<(), Failure> {
     opened.and_then(|mut file| file.write_all(&json)).map_err(failed)
 }
 
-impl Password {
+impl PasswordFrom {
     /// The password; a typed one is typed twice.
     fn read(&self) -> Result<Secret, Failure> {
         if let Some(file) = &self.password_file {

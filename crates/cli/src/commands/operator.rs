@@ -25,7 +25,7 @@ pub(crate) enum Command {
         /// The account
         name: String,
         #[command(flatten)]
-        password: account::Password,
+        password: account::PasswordFrom,
     },
     /// Delete an account
     Remove {
