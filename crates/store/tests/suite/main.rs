@@ -18,6 +18,7 @@ mod parked;
 mod place;
 mod questions;
 mod recording;
+mod saving;
 mod sealed;
 mod steps;
 mod telemetry;

@@ -16,6 +16,7 @@ mod place;
 mod questions;
 mod races;
 mod recording;
+mod saving;
 mod sealed;
 mod servers;
 mod steps;
