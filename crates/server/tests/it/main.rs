@@ -12,6 +12,7 @@ mod replay;
 mod roles;
 mod running;
 mod sessions;
+mod thingsboard_devices;
 mod thingsboard_rest;
 mod thingsboard_values;
 mod webhook_manual;
