@@ -100,7 +100,7 @@ fn ten_thousand_guesses_from_a_thousand_addresses_open_nothing_and_leave_the_own
             }
             Ok(times)
         });
-        let guessed: Vec<_> = guessers.into_iter().map(|guesser| guesser.join()).collect();
+        let guessed: Vec<_> = guessers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         over.store(true, Ordering::Relaxed);
         let owners = owner.join().map_err(|_| anyhow::anyhow!("the owner gave up"))??;
         for result in guessed {
