@@ -53,7 +53,7 @@ fn id(thing: &Value) -> String {
     thing["id"]["id"].as_str().unwrap().to_owned()
 }
 
-fn profile(secret: Value) -> Value {
+fn profile(secret: &Value) -> Value {
     json!({
         "name": "pumps", "type": "DEFAULT", "transportType": "DEFAULT",
         "provisionType": "ALLOW_CREATE_NEW_DEVICES",
@@ -98,7 +98,7 @@ async fn more_devices_than_one_call_makes_are_refused_whole() {
 #[tokio::test]
 async fn secrets_are_for_whoever_may_operate_and_each_look_is_journalled() {
     let visit = Visit::of("operator").await;
-    let made = visit.post("/api/deviceProfile", profile(json!("hush"))).await;
+    let made = visit.post("/api/deviceProfile", profile(&json!("hush"))).await;
     let path = format!("/api/deviceProfile/{}", id(&made));
     let secret = "/profileData/provisionConfiguration/provisionDeviceSecret";
     assert_eq!(visit.get(&path).await.pointer(secret), Some(&json!("hush")));
@@ -121,7 +121,7 @@ async fn secrets_are_for_whoever_may_operate_and_each_look_is_journalled() {
 #[tokio::test]
 async fn another_secret_takes_the_place_of_the_newest_and_the_same_one_changes_nothing() {
     let visit = Visit::of("operator").await;
-    let mut saved = visit.post("/api/deviceProfile", profile(Value::Null)).await;
+    let mut saved = visit.post("/api/deviceProfile", profile(&Value::Null)).await;
     let secret = "/profileData/provisionConfiguration/provisionDeviceSecret";
     let made = saved.pointer(secret).unwrap().clone();
     assert_eq!(made.as_str().unwrap().len(), 20);
@@ -136,7 +136,7 @@ async fn another_secret_takes_the_place_of_the_newest_and_the_same_one_changes_n
 async fn another_tenants_things_are_not_there() {
     let visit = Visit::of("operator").await;
     let device = visit.post("/api/device?accessToken=shared", json!({ "name": "pump" })).await;
-    let made = visit.post("/api/deviceProfile", profile(Value::Null)).await;
+    let made = visit.post("/api/deviceProfile", profile(&Value::Null)).await;
     let server = Operator::server("test");
     visit.house.registry.create_tenant(&server, "zeta").unwrap();
     let password = Some(Secret::new(PASSWORD));
