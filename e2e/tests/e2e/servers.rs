@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::PATIENCE;
-use e2e::device::{Group, Mqtt};
+use e2e::device::{Group, Http, Mqtt};
 use e2e::fleet::{Fleet, Promise};
+use e2e::mqtt;
 use e2e::settings::{Chance, runs, seed};
+use testkit::http::HttpConnection;
 use testkit::wait::eventually;
 
 use leaving::Farewells;
@@ -89,6 +91,36 @@ fn what_an_operator_does_at_one_server_holds_at_the_other_one() -> Result<()> {
     ensure!(connect(&promises[0]).is_err(), "it may come in again");
     Ok(())
 }
+
+#[test]
+fn attributes_that_are_shared_at_one_server_reach_a_device_at_the_other_one() -> Result<()> {
+    let pair = Pair::start()?;
+    let (here, there) = (pair.server(0)?, pair.server(1)?);
+    let ask = Group::new("alone", "a secret").ask("told");
+    let token = Http::open(there.address().http())?.provision(&ask)?.into_token()?;
+    let mut device = Mqtt::open_with_token(there.address().mqtt(), &token)?;
+    device.raw().send(&mqtt::subscribe(TOPIC, false))?;
+    device.raw().read_packet()?.context("no SUBACK")?;
+    let id = here.muster()?.json(&["device", "show", "told"])?["id"].clone();
+    let path = format!("/api/plugins/telemetry/DEVICE/{}", id.as_str().context("no id")?);
+    let secret = std::fs::read_to_string(here.setup().folder().join("keys/admin-secret"))?;
+    let key = format!("ApiKey {}", secret.trim_end());
+    let mut http = HttpConnection::open(here.address().http())?;
+    for (verb, rest, body, told) in [
+        ("POST", "/SHARED_SCOPE", r#"{"interval":5}"#, r#"{"interval":5}"#),
+        ("DELETE", "/SHARED_SCOPE?keys=interval", "", r#"{"deleted":["interval"]}"#),
+    ] {
+        let headers = [("X-Authorization", key.as_str())];
+        let reply = http.request(verb, &format!("{path}{rest}"), &headers, body.as_bytes())?;
+        ensure!(reply.status == 200, "{}", reply.text());
+        let heard = device.raw().read_packet()?.context("the session ended")?;
+        ensure!(mqtt::payload(&heard, TOPIC, false) == Some(told.as_bytes()), "{heard:?}");
+    }
+    Ok(())
+}
+
+/// Where a device hears of shared attributes.
+const TOPIC: &str = "v1/devices/me/attributes";
 
 #[expect(clippy::print_stderr, reason = "the test's output is where its reader looks for the figures")]
 fn say(what: &str) {
