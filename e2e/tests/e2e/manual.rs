@@ -52,7 +52,7 @@ fn every_example_of_the_page_on_the_command_line_runs() -> Result<()> {
 #[test]
 fn every_example_of_the_page_on_operators_runs() -> Result<()> {
     let page = fs::read_to_string(e2e::own("../docs/guides/operators.md"))?;
-    let server = Setup::quickstart()?.start()?;
+    let server = Setup::quickstart()?.within(&Arc::new(NetworkNamespace::new()?)).start()?;
     let printed = run(&server, &examples(&page))?;
     let wanted = [
         "ann@example.org",

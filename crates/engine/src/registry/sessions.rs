@@ -16,7 +16,7 @@ use super::journal::Deed;
 use super::operators::AuthenticationRefusal;
 use super::passwords::Lane;
 use super::public_id::{self, IdKind};
-use super::{Operator, Registry, RegistryError, Right, Who, passwords};
+use super::{Operator, Registry, RegistryError, Right, What, Who, passwords};
 
 /// Random characters of a session's id: 32 of 62 are 190 bits.
 const RANDOM_ID_CHARS: usize = 32;
@@ -130,17 +130,23 @@ impl Registry {
         self.begin(account, source)
     }
 
-    /// Gives whoever knows the present password of its own account another one.
+    /// Gives whoever knows the present password of its own account another one. Its sessions end.
     ///
     /// # Errors
-    /// `Ok(Err(…))` where the new one breaks the rules; else why it is not let in.
+    /// `Ok(Err(…))` where the new one breaks the rules, or who asks has no account; else why it is not let in.
     pub async fn change_password(
         &self,
         operator: Operator,
-        name: String,
         present: Secret,
         new: Secret,
     ) -> Result<Result<(), RegistryError>, AuthenticationRefusal> {
+        let Who::Account(account) = operator.who else {
+            return Ok(Err(RegistryError::not_found(What::Account, &operator.actor)));
+        };
+        let registry = self.clone();
+        let find = move || registry.store.read(|view| view.account(account));
+        let found = self.doorkeepers.ask(Lane::Known, find).await.ok_or(AuthenticationRefusal::Busy)??;
+        let name = found.ok_or(AuthenticationRefusal::Unknown)?.name;
         self.log_in(name.clone(), present, operator.source).await?;
         let registry = self.clone();
         let wanted = AccountChange { password: Some(new), ..AccountChange::default() };

@@ -8,7 +8,7 @@ use engine::Registry;
 use engine::registry::{AccountChange, NewAccount, NewOperatorToken, Operator, RegistryError, What};
 use wire::admin::{
     OperatorAccount, OperatorAccountChange, OperatorAccountCreate, OperatorToken, OperatorTokenCreate,
-    OperatorTokenCreated, Page,
+    OperatorTokenCreated, OwnPassword, Page,
 };
 
 use super::extract::{Body, Named, blocking};
@@ -108,6 +108,16 @@ pub(super) async fn remove(
     Named(name): Named,
 ) -> Result<StatusCode, No> {
     blocking(&registry, move |registry| registry.delete_account(&operator, &name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /whoami/password`
+pub(super) async fn own_password(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Body(asked): Body<OwnPassword>,
+) -> Result<StatusCode, No> {
+    registry.change_password(operator, clear(&asked.present), clear(&asked.new)).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 

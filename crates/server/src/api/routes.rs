@@ -103,6 +103,7 @@ macro_rules! routes {
 
 routes! {
     Get    "/whoami"                      Own get(auth::whoami);
+    Post   "/whoami/password"             Own post(operators::own_password);
     Get    "/tenants"                     Own get(tenants::list);
     Post   "/tenants"                     Server post(tenants::create);
     Get    "/operator-tokens"             Administer get(operators::list);

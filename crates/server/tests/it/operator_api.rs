@@ -201,7 +201,7 @@ async fn every_route_hides_one_tenant_from_the_other() {
             (Need::Administer, _) if route.verb == Verb::Get => {
                 assert!(!reveals(&other.text), "{told}: {}", other.text);
             }
-            (_, "/whoami" | "/tenants" | "/neighbours" | "/report-key") => {
+            (_, "/whoami" | "/whoami/password" | "/tenants" | "/neighbours" | "/report-key") => {
                 assert!(!reveals(&other.text), "{told}: {}", other.text);
             }
             _ => assert_eq!(other.code(), (404, "tenant-not-found".to_owned()), "{told}"),

@@ -258,6 +258,29 @@ async fn a_session_ends_by_logging_out_and_by_any_change_of_the_account() {
 }
 
 #[tokio::test]
+async fn one_changes_ones_own_password_by_the_present_one() {
+    let house = House::new();
+    let change = async |token: &str, present: &str, new: &str| {
+        let body = json!({ "currentPassword": present, "newPassword": new }).to_string();
+        house.send("POST", "/api/auth/changePassword", &[("x-authorization", &bearer(token))], body).await
+    };
+    let (token, _) = house.log_in("viewer").await;
+    let refused = change(&token, "wrong", "another good password").await;
+    assert_eq!(refused.wrong(), (400, 31, "Current password doesn't match!".to_owned()));
+    assert_eq!(change(&token, PASSWORD, "short").await.wrong().0, 400);
+    let changed = change(&token, PASSWORD, "another good password").await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    assert_eq!(house.me(&bearer(&token)).await.status, 401, "older tokens are void");
+    let fresh = changed.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(house.me(&bearer(&fresh)).await.json()["email"], "viewer");
+    let body = json!({ "present": "another good password", "new": PASSWORD }).to_string();
+    let path = "/api/muster/v1/whoami/password";
+    let auth = bearer(&fresh);
+    assert_eq!(house.send("POST", path, &[("authorization", &auth)], body).await.status, 204);
+    house.log_in("viewer").await;
+}
+
+#[tokio::test]
 async fn an_operator_token_is_an_api_key() {
     let house = House::new();
     let wanted = NewOperatorToken { role: Role::Viewer, tenant: None, label: "", life_ms: Some(1000) };

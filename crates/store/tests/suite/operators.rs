@@ -1,6 +1,6 @@
 use domain::profile::NamePattern;
 use domain::{DeviceRecord, DeviceState, Profile, Reprovision, Role, Secret, TenantId, Timestamp, Version};
-use store::{Change, NewOperatorToken, SecretLimits, StoreError};
+use store::{Change, Freeze, Frozen, NewAccount, NewOperatorToken, SecretLimits, StoreError};
 
 use crate::house::{HOME, House, NOW};
 
@@ -147,4 +147,76 @@ fn a_device_of_another_tenant_is_not_deleted() {
     let foreign = DeviceRecord { tenant: TenantId(9), ..house.device("pump").unwrap() };
     assert!(!write(&house, |change| change.delete_device(&foreign, NOW)));
     assert!(house.device("pump").is_some());
+}
+
+#[test]
+fn an_account_is_found_by_name_and_each_change_ends_its_sessions() {
+    let house = House::new();
+    let password = Secret::new("$argon2id$...");
+    let new =
+        NewAccount { tenant: Some(HOME), name: "ann@b", password: Some(&password), role: Role::Operator };
+    let id = write(&house, |change| change.create_account(new, NOW));
+    assert!(house.store.write(|change: &mut Change<'_>| change.create_account(new, NOW)).is_err());
+    let found = || house.store.read(|view| view.account_by_name("ann@b")).unwrap().unwrap();
+    let mut account = found();
+    assert_eq!((account.id, account.tenant, account.role), (id, Some(HOME), Role::Operator));
+    let epoch = account.epoch;
+    assert_eq!(account.password.as_ref().map(Secret::expose), Some(password.expose()));
+    (account.role, account.disabled_at) = (Role::Viewer, Some(NOW));
+    write(&house, |change| change.set_account(&account, NOW.plus_ms(5)));
+    assert_eq!((found().role, found().disabled_at), (Role::Viewer, Some(NOW)));
+    assert!(found().epoch > epoch);
+    assert_eq!((found().created_at, found().changed_at), (NOW, NOW.plus_ms(5)));
+    assert_eq!(house.store.read(|view| view.accounts()).unwrap().len(), 1);
+    write(&house, |change| change.delete_account(id));
+    assert!(house.store.read(|view| view.account(id)).unwrap().is_none());
+    assert!(house.store.read(|view| view.account_by_name("a\0b")).unwrap().is_none());
+    let again = write(&house, |change| change.create_account(new, NOW));
+    assert!(again > id, "a number is not used twice");
+}
+
+#[test]
+fn a_session_stays_ended_until_its_tokens_would_have_expired() {
+    let house = House::new();
+    let ended = |session: &str| house.store.read(|view| view.session_has_ended(session)).unwrap();
+    write(&house, |change| change.end_session("one", NOW.plus_ms(5), NOW));
+    write(&house, |change| change.end_session("one", NOW.plus_ms(5), NOW));
+    assert!(ended("one") && !ended("two"));
+    write(&house, |change| change.end_session("two", NOW.plus_ms(99), NOW.plus_ms(6)));
+    assert!(!ended("one") && ended("two"), "what has expired by itself is forgotten");
+}
+
+#[test]
+fn who_announced_a_device_is_kept() {
+    let house = House::new();
+    let [one, two] = [house.key(), house.key()];
+    write(&house, |change| change.announce(HOME, one, "token:1"));
+    write(&house, |change| change.announce(HOME, two, "token:2"));
+    let by = |installer: &str| house.store.read(|view| view.announced_by(HOME, installer)).unwrap();
+    assert_eq!((by("token:1"), by("token:3")), (vec![one], vec![]));
+    let has = |device| house.store.read(|view| view.has_announced(device, "token:1")).unwrap();
+    assert!(has(one) && !has(two));
+}
+
+#[test]
+fn what_is_stopped_shows_in_the_profile_and_outdates_what_was_decided() {
+    let house = House::new();
+    let profile = || house.store.read(|view| view.profile_by_id(house.profile.id)).unwrap().unwrap().profile;
+    let secret = profile().secrets[0].id;
+    let whole = Frozen { tenant: HOME, profile: None, secret: None };
+    let of_profile = Frozen { profile: Some(house.profile.id), ..whole };
+    let of_secret = Frozen { secret: Some(secret), ..of_profile };
+    let stop = |frozen| Freeze { frozen, since: NOW, actor: "ann".to_owned(), reason: "lost".to_owned() };
+    for (frozen, all, one) in [(whole, true, false), (of_profile, true, false), (of_secret, false, true)] {
+        let version = profile().version;
+        write(&house, |change| change.freeze(&stop(frozen)));
+        write(&house, |change| change.freeze(&stop(frozen)));
+        assert_eq!((profile().frozen, profile().secrets[0].frozen), (all, one), "{frozen:?}");
+        assert!(profile().version > version);
+        assert_eq!(house.store.read(|view| view.freezes(HOME)).unwrap(), [stop(frozen)]);
+        let version = profile().version;
+        assert!(write(&house, |change| change.thaw(&frozen)));
+        assert!(!write(&house, |change| change.thaw(&frozen)));
+        assert!(profile().version > version && !profile().frozen && !profile().secrets[0].frozen);
+    }
 }

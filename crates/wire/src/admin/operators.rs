@@ -110,6 +110,18 @@ pub struct OperatorAccountChange {
     pub password: Option<Secret>,
 }
 
+/// Gives one's own account another password.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnPassword {
+    /// The present one.
+    #[serde(serialize_with = "Secret::serialize_clear")]
+    pub present: Secret,
+    /// The new one.
+    #[serde(serialize_with = "Secret::serialize_clear")]
+    pub new: Secret,
+}
+
 /// The name of the file, in the folder of the server's keys, in which a recovery is asked for.
 pub const RECOVERY_FILE: &str = "recovery.json";
 

@@ -6,11 +6,11 @@ use axum::http::{Extensions, StatusCode};
 use bytes::Bytes;
 use domain::{Secret, Timestamp};
 use engine::Registry;
-use engine::registry::{IdKind, Operator, Session, Who};
+use engine::registry::{AuthenticationRefusal, IdKind, Operator, Session, Who};
 use wire::thingsboard::rest::EntityId;
 use wire::thingsboard::rest::login::{
-    Claims, ISSUER, LoginRequest, REFRESH_LIFE_S, REFRESH_TOKEN, RefreshRequest, TENANT_ADMIN, TOKEN_LIFE_S,
-    Tokens, User,
+    ChangePassword, Claims, ISSUER, LoginRequest, REFRESH_LIFE_S, REFRESH_TOKEN, RefreshRequest,
+    TENANT_ADMIN, TOKEN_LIFE_S, Tokens, User,
 };
 
 use super::super::auth::source;
@@ -64,6 +64,27 @@ pub(super) async fn logout(
     })
     .await?;
     Ok(StatusCode::OK)
+}
+
+/// `POST /api/auth/changePassword`: answered with fresh tokens, for those of before are void.
+pub(super) async fn change_password(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Extension(Signed(signed)): Extension<Signed>,
+    body: Bytes,
+) -> Result<Json<Tokens>, Wrong> {
+    let asked: ChangePassword =
+        serde_json::from_slice(&body).map_err(|_| Wrong::bad_request("Invalid request body"))?;
+    let Some(session) = signed else { return Err(Wrong::forbidden()) };
+    let clear = |secret: &wire::Secret| Secret::new(secret.expose());
+    let (present, new) = (clear(&asked.current_password), clear(&asked.new_password));
+    let changed = registry.change_password(operator.clone(), present, new).await;
+    changed.map_err(|refusal| match refusal {
+        AuthenticationRefusal::Password => Wrong::bad_request("Current password doesn't match!"),
+        other => other.into(),
+    })??;
+    let password = clear(&asked.new_password);
+    issue(&registry, registry.log_in(session.name, password, operator.source).await?).await
 }
 
 /// `GET /api/auth/user`

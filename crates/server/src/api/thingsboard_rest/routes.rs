@@ -40,6 +40,7 @@ routes! {
     Post   "/api/auth/login"                  Anybody post(login::login);
     Post   "/api/auth/token"                  Anybody post(login::refresh);
     Post   "/api/auth/logout"                 Own post(login::logout);
+    Post   "/api/auth/changePassword"         Own post(login::change_password);
     Get    "/api/auth/user"                   Own get(login::user);
     Get    "/api/system/info"                 Own get(system::info);
     Get    "/api/noauth/activate"             Anybody get(system::activate);

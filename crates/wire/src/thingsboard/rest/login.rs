@@ -55,6 +55,16 @@ pub struct RefreshRequest {
     pub refresh_token: Secret,
 }
 
+/// `POST /api/auth/changePassword`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangePassword {
+    /// The present one.
+    pub current_password: Secret,
+    /// The new one.
+    pub new_password: Secret,
+}
+
 /// The answer to both.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
