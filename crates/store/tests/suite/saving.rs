@@ -87,7 +87,8 @@ fn devices_are_found_by_text_profile_and_order() {
         rows.into_iter().map(|row| row.record.name).collect()
     };
     let named = DeviceSearch { order: DeviceOrder::Name, ..DeviceSearch::default() };
-    assert_eq!(found(DeviceSearch::default(), 0, 9), ["b-100%", "A-1", "c_2"]);
+    let made = DeviceSearch { order: DeviceOrder::Created, ..DeviceSearch::default() };
+    assert_eq!(found(made, 0, 9), ["b-100%", "A-1", "c_2"]);
     assert_eq!(found(named, 1, 1), ["b-100%"]);
     assert_eq!(found(DeviceSearch { descending: true, ..named }, 0, 2), ["c_2", "b-100%"]);
     let text = |text| DeviceSearch { text: Some(text), ..named };
@@ -102,6 +103,20 @@ fn devices_are_found_by_text_profile_and_order() {
     assert_eq!((count(named), count(text("roof"))), (3, 2));
     let keys = house.store.read(|view| view.searched_keys(HOME, &text("roof"))).unwrap();
     assert_eq!(keys.len(), 2);
+    let leaving = house.device("c_2").unwrap();
+    let left = DeviceRecord { state: DeviceState::Decommissioning, version: Version(2), ..leaving };
+    let operation = store::NewOperation {
+        tenant: HOME,
+        device: left.key,
+        kind: domain::plan::OperationKind::Leave,
+        deed: "",
+        plan: &[],
+        grace_until: Some(domain::Timestamp(NOW.0 + 1000)),
+    };
+    assert!(write(&house, |change| change.update_device(&left)));
+    write(&house, |change| change.begin_operation(&operation, NOW));
+    assert_eq!((count(named), count(text("roof"))), (2, 1));
+    assert_eq!(found(named, 0, 9), ["A-1", "b-100%"]);
 }
 
 #[test]

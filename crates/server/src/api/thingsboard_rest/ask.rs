@@ -122,7 +122,11 @@ impl Turn {
     /// # Errors
     /// For a property that no device has.
     pub(super) fn device_order(&self) -> Result<(DeviceOrder, bool), Wrong> {
-        let Some((property, descending)) = &self.sort else { return Ok((DeviceOrder::Created, false)) };
+        let Some((property, descending)) = &self.sort else {
+            // All of them come by name, for which there is an index; what a text finds, as ThingsBoard shows it.
+            let order = if self.text.is_some() { DeviceOrder::Created } else { DeviceOrder::Name };
+            return Ok((order, false));
+        };
         let order = match property.as_str() {
             "name" => DeviceOrder::Name,
             "type" | "deviceProfileName" => DeviceOrder::Profile,
