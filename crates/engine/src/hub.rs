@@ -18,6 +18,7 @@ use crate::device_auth::Connected;
 use crate::queue::{self, Message};
 use crate::shared::Shared;
 
+pub(crate) use own::claim_verifier;
 pub use own::{Keys, Own, Wanted};
 
 /// How long posts are gathered while they come faster than they are written: fewer syncs, which

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use domain::{CredentialKeys, Refusal, Secret};
+use domain::{CredentialKeys, DeviceKey, Refusal, Secret, Verifier};
 use serde_json::{Map, Value};
 use store::{AttributeScope, Scope, StoreError};
 
@@ -38,6 +38,11 @@ pub struct Own {
     pub client: Map<String, Value>,
     /// Those that the server's side shares with it.
     pub shared: Map<String, Value>,
+}
+
+/// What is kept of the secret key of a claim.
+pub(crate) fn claim_verifier(keys: &dyn CredentialKeys, device: DeviceKey, secret_key: &Secret) -> Verifier {
+    keys.verifier(&zeroize::Zeroizing::new(format!("claim\0{device}\0{}", secret_key.expose())))
 }
 
 impl Keys {
@@ -119,15 +124,11 @@ impl Hub {
         // It is written on the way of those who provision: the disk is waited for elsewhere.
         elsewhere(move || {
             let now = hub.shared.clock.now();
-            let text = zeroize::Zeroizing::new(format!("claim\0{}\0{}", device.device, secret_key.expose()));
             let store = &hub.shared.store;
             let keys = store.keys().map_err(|error| error.refusal())?;
-            let claimed = store.claim(
-                (device.tenant, device.device),
-                &keys.verifier(&text),
-                now.plus_ms(duration_ms),
-                now,
-            );
+            let verifier = claim_verifier(keys, device.device, &secret_key);
+            let place = (device.tenant, device.device);
+            let claimed = store.claim(place, &verifier, now.plus_ms(duration_ms), now);
             claimed.map(drop).map_err(|error| error.refusal())
         })
         .await

@@ -1,14 +1,15 @@
 //! Attributes of devices, as operators read and set them.
 //!
-//! One of the server's own is not stored: [`PROVISION_STATE`] says that a device has come in, and who deletes it
-//! lets the device come in anew.
+//! Two of the server's own are not stored as they are: [`PROVISION_STATE`] says that a device has come in, and who
+//! deletes it lets the device come in anew; [`CLAIMING_DATA`] holds a secret, of which a keyed digest is kept.
 
-use domain::{DeviceKey, DeviceRecord, Timestamp};
+use domain::{DeviceKey, DeviceRecord, Secret, Timestamp};
 use serde_json::{Value, json};
 use store::{AttributeScope, Change, DeviceRow, Scope, StoreError, View};
 
 use super::journal::Deed;
 use super::{Operator, Registry, RegistryError, Tenant, What, public_id};
+use crate::hub::claim_verifier;
 use crate::ports::{Call, CallFailure, Task};
 use crate::values::as_json;
 use store::journal::{ATTRIBUTES_DELETED, ATTRIBUTES_SAVED};
@@ -16,6 +17,8 @@ use store::journal::{ATTRIBUTES_DELETED, ATTRIBUTES_SAVED};
 /// The attribute that says of a device that it has come in.
 pub const PROVISION_STATE: &str = "provisionState";
 const PROVISIONED: &str = "provisioned";
+/// The attribute by which an operator says who may claim a device: `{"secretKey":…,"expirationTime":ms}`.
+pub const CLAIMING_DATA: &str = "claimingData";
 
 /// The most attributes of a scope that a device may have.
 const MOST_ATTRIBUTES: usize = 1024;
@@ -119,7 +122,13 @@ impl Registry {
                     continue;
                 }
                 let place = (record.tenant, record.key);
-                change.set_attribute(place, scope, (key, &value.to_string()), now)?;
+                if scope == AttributeScope::Server && key == CLAIMING_DATA {
+                    let (secret_key, until) = claiming(value)?;
+                    let verifier = claim_verifier(self.store.keys()?, record.key, &secret_key);
+                    change.set_claim(place, &verifier, until)?;
+                } else {
+                    change.set_attribute(place, scope, (key, &value.to_string()), now)?;
+                }
                 keys.push(key);
             }
             if change.attributes_in(record.key, scope)?.len() > MOST_ATTRIBUTES {
@@ -272,6 +281,17 @@ fn says_what_is_so(device: &DeviceRecord, value: &Value) -> Result<(), RegistryE
     let told =
         "the server keeps it: it is `provisioned` once the device is, and deleting it resets the device.";
     Err(RegistryError::invalid(PROVISION_STATE, told))
+}
+
+fn claiming(value: &Value) -> Result<(Secret, Timestamp), RegistryError> {
+    let secret_key = value.get("secretKey").and_then(Value::as_str);
+    match (secret_key, value.get("expirationTime").and_then(Value::as_i64)) {
+        (Some(secret_key), Some(until)) => Ok((Secret::new(secret_key), Timestamp(until))),
+        _ => {
+            let told = r#"it is {"secretKey": a text, "expirationTime": milliseconds since 1970}."#;
+            Err(RegistryError::invalid(CLAIMING_DATA, told))
+        }
+    }
 }
 
 fn check((key, value): &(String, Value)) -> Result<(), RegistryError> {

@@ -38,7 +38,7 @@ use store::Store;
 
 pub use accounts::{AccountChange, AccountView, LEAST_PASSWORD_CHARS, MOST_PASSWORD_CHARS, NewAccount};
 pub use approvals::Approval;
-pub use attributes::{Attribute, PROVISION_STATE, Whose};
+pub use attributes::{Attribute, CLAIMING_DATA, PROVISION_STATE, Whose};
 pub use backups::{Backup, BackupState};
 pub use credentials::{Chosen, CredentialsSave, DeviceCredentials};
 pub use devices::{Device, DevicePage, DeviceQuery, MOST_PER_PAGE};

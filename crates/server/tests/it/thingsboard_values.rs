@@ -194,6 +194,21 @@ fn the_provision_state_is_there_once_the_device_has_come_and_deleting_it_lets_it
     assert_eq!(house.json(&state).as_array().unwrap().len(), 1);
 }
 
+#[test]
+fn the_secret_of_a_claim_is_shown_to_nobody() {
+    let house = House::new();
+    let claim = r#"{"claimingData":{"secretKey":"only-the-owner-knows","expirationTime":4102444800000}}"#;
+    assert_eq!(house.ask("POST", SERVER, claim).status, 200);
+    assert!(!house.json(VALUES).to_string().contains("only-the-owner-knows"));
+    let database = std::fs::read(house.running.folder().join("data/db/main.db-wal")).unwrap();
+    assert!(!database.windows(20).any(|window| window == b"only-the-owner-knows"));
+    for wrong in [r#"{"claimingData":"x"}"#, r#"{"claimingData":{"secretKey":"x"}}"#] {
+        let reply = house.ask("POST", SERVER, wrong);
+        assert_eq!(reply.status, 400, "{}", reply.text());
+        assert!(!reply.text().contains("\"x\""));
+    }
+}
+
 const SERIES: &str = "/api/plugins/telemetry/DEVICE/{id}/timeseries/ANY";
 const POINTS: &str = "/api/plugins/telemetry/DEVICE/{id}/values/timeseries";
 

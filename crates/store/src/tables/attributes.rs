@@ -68,6 +68,20 @@ impl Change<'_> {
         set(self.sql, (tenant, device), scope, (key, value), now)
     }
 
+    /// Notes that whoever knows what `verifier` was made of may claim a device, whatever was said before.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] while the disk is short of room; what the database says.
+    pub fn set_claim(
+        &mut self,
+        (tenant, device): (TenantId, DeviceKey),
+        verifier: &Verifier,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.room_to_grow()?;
+        claim(self.sql, (tenant, device), verifier, expires_at, Timestamp(i64::MAX)).map(drop)
+    }
+
     /// Takes an attribute away. `false` where it was not there.
     ///
     /// # Errors
