@@ -72,6 +72,11 @@ pub trait Sessions: Send + Sync {
     /// From now on, whoever enters one has to show its credentials again if it did so before.
     fn present(&self, devices: &[DeviceKey]) -> Vec<DeviceKey>;
 
+    /// Whether a device has a session here.
+    fn is_connected(&self, device: DeviceKey) -> bool {
+        !self.present(&[device]).is_empty()
+    }
+
     /// Closes the sessions of these devices, unless they were opened with the credentials of that generation.
     fn close_others(&self, standing: &[(DeviceKey, Option<Generation>)]);
 

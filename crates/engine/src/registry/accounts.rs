@@ -58,6 +58,8 @@ pub struct AccountChange {
     pub disabled: Option<bool>,
     /// Its password.
     pub password: Option<Secret>,
+    /// Only if it still is in the state in which somebody has shown its password.
+    pub epoch: Option<u64>,
 }
 
 impl Registry {
@@ -126,6 +128,9 @@ impl Registry {
         let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
             let mut account = reachable(change, operator, name)?;
+            if wanted.epoch.is_some_and(|epoch| epoch != account.epoch) {
+                return Err(RegistryError::invalid("present", "the account was changed meanwhile."));
+            }
             account.role = wanted.role.unwrap_or(account.role);
             account.password = password.clone().or(account.password);
             if let Some(disabled) = wanted.disabled {

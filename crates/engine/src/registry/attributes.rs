@@ -165,7 +165,9 @@ impl Registry {
             let record = self.existing_id(change, tenant, id)?.record;
             let mut gone = Vec::new();
             for key in keys {
-                if change.delete_attribute(record.key, scope, key)? {
+                let claim = scope == AttributeScope::Server && key == CLAIMING_DATA;
+                let deleted = change.delete_attribute(record.key, scope, key)?;
+                if deleted || (claim && change.withdraw_claim(record.key)?) {
                     gone.push(key.clone());
                 }
             }
@@ -233,10 +235,9 @@ impl Registry {
         tenant: &Tenant,
         id: &str,
     ) -> Result<Option<DeviceRow>, StoreError> {
-        match public_id::device_of(self.store.keys()?, id) {
-            Some(key) => view.device_by_key(tenant.id, key),
-            None => Ok(None),
-        }
+        let Some(key) = public_id::device_of(self.store.keys()?, id) else { return Ok(None) };
+        // Who leaves, or has left, is not there any more.
+        Ok(view.device_by_key(tenant.id, key)?.filter(|row| !row.record.state.is_leaving()))
     }
 
     pub(super) fn existing_id(

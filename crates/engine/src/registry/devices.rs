@@ -315,7 +315,7 @@ impl Registry {
             additional_info,
             created_at,
             revision: saves + 1,
-            connected: !self.ports.sessions.present(&[record.key]).is_empty(),
+            connected: self.ports.sessions.is_connected(record.key),
         })
     }
 }

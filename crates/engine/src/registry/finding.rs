@@ -1,8 +1,8 @@
 //! Devices by public id and by page number.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use domain::ProfileId;
+use domain::{DeviceKey, ProfileId};
 use store::{DeviceOrder, DeviceRow, DeviceSearch, View};
 
 use super::public_id;
@@ -111,8 +111,8 @@ impl Registry {
         };
         // Who is connected stands in no table.
         let all = self.store.read(|view| view.searched_keys(tenant.id, &wanted))?;
-        let present: HashSet<_> = self.ports.sessions.present(&all).into_iter().collect();
-        let passing: Vec<_> = all.into_iter().filter(|key| present.contains(key) == connected).collect();
+        let is_wanted = |key: &DeviceKey| self.ports.sessions.is_connected(*key) == connected;
+        let passing: Vec<_> = all.into_iter().filter(is_wanted).collect();
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
         let take = usize::try_from(size).unwrap_or(usize::MAX);
         let devices = self.all_shown(|view| {

@@ -59,6 +59,10 @@ impl Registry {
         password: Secret,
         source: Option<IpAddr>,
     ) -> Result<Session, AuthenticationRefusal> {
+        // What nobody can have is not kept waiting, nor is its bulk.
+        if name.chars().count() > MOST_NAME_CHARS || password.expose().chars().count() > MOST_PASSWORD_CHARS {
+            return Err(AuthenticationRefusal::Password);
+        }
         let now = self.now();
         let this = self.guesses.admit(source, &name, now).ok_or(AuthenticationRefusal::TooMany)?;
         let registry = self.clone();
@@ -102,8 +106,9 @@ impl Registry {
     ) -> Result<(), AuthenticationRefusal> {
         tracing::warn!(failures, "somebody did not know the password of an account");
         let nobody = Operator { source, ..Operator::server("sign-on") };
-        let name: String = name.chars().filter(|c| !c.is_control()).take(MOST_NAME_CHARS).collect();
-        let detail = json!({ "name": name, "failures": failures });
+        // What is no account's name may be a password that was typed in its place.
+        let known = self.store.read(|view| view.account_by_name(name))?;
+        let detail = json!({ "name": known.map(|account| account.name), "failures": failures });
         let told = self.store.write(|change: &mut Change<'_>| {
             self.journal(change, &nobody, &Deed::of(None, "operator-sign-on-failed", detail.clone()))
         });
@@ -116,9 +121,6 @@ impl Registry {
         password: &Secret,
         source: Option<IpAddr>,
     ) -> Result<Session, AuthenticationRefusal> {
-        if password.expose().chars().count() > MOST_PASSWORD_CHARS {
-            return Err(AuthenticationRefusal::Password);
-        }
         let keys = self.store.keys()?;
         let account = self.store.read(|view| view.account_by_name(name))?;
         let kept = account.as_ref().and_then(|account| account.password.as_ref());
@@ -147,9 +149,10 @@ impl Registry {
         let find = move || registry.store.read(|view| view.account(account));
         let found = self.doorkeepers.ask(Lane::Known, find).await.ok_or(AuthenticationRefusal::Busy)??;
         let name = found.ok_or(AuthenticationRefusal::Unknown)?.name;
-        self.log_in(name.clone(), present, operator.source).await?;
+        let session = self.log_in(name.clone(), present, operator.source).await?;
         let registry = self.clone();
-        let wanted = AccountChange { password: Some(new), ..AccountChange::default() };
+        let wanted =
+            AccountChange { password: Some(new), epoch: Some(session.epoch), ..AccountChange::default() };
         let work = move || registry.edit_account(&operator, &name, &wanted).map(drop);
         self.doorkeepers.ask(Lane::Known, work).await.ok_or(AuthenticationRefusal::Busy)
     }

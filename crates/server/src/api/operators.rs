@@ -96,6 +96,7 @@ pub(super) async fn set(
         role: asked.role.map(shapes::to_role),
         disabled: asked.disabled,
         password: asked.password.as_ref().map(clear),
+        epoch: None,
     };
     let changed = blocking(&registry, move |registry| registry.change_account(&operator, &name, &wanted));
     Ok(Json(shapes::account(changed.await?)))

@@ -10,6 +10,9 @@ use tokio::sync::Notify;
 
 use crate::mqtt::Answer;
 
+/// The most answers that wait for a device.
+const MOST_ANSWERS: usize = 64;
+
 /// What waits.
 #[derive(Default)]
 pub struct Inbox {
@@ -45,9 +48,14 @@ impl Inbox {
         std::mem::take(&mut self.waiting.lock().changed).into_iter().collect()
     }
 
-    /// Something to be sent.
+    /// Something to be sent. A device that takes none of its answers loses the oldest.
     pub fn answer(&self, answer: Answer) {
-        self.waiting.lock().answers.push_back(answer);
+        let mut waiting = self.waiting.lock();
+        if waiting.answers.len() >= MOST_ANSWERS {
+            waiting.answers.pop_front();
+        }
+        waiting.answers.push_back(answer);
+        drop(waiting);
         self.ring();
     }
 

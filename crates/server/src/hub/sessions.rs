@@ -142,9 +142,11 @@ impl engine::Sessions for Sessions {
 
     fn present(&self, devices: &[DeviceKey]) -> Vec<DeviceKey> {
         self.closes.fetch_add(1, Ordering::SeqCst);
-        let is_here =
-            |device: &DeviceKey| self.shard(*device).lock().contains_key(device) || self.polls.has(*device);
-        devices.iter().copied().filter(is_here).collect()
+        devices.iter().copied().filter(|device| self.is_connected(*device)).collect()
+    }
+
+    fn is_connected(&self, device: DeviceKey) -> bool {
+        self.shard(device).lock().contains_key(&device) || self.polls.has(device)
     }
 
     fn close_others(&self, standing: &[(DeviceKey, Option<Generation>)]) {

@@ -289,6 +289,10 @@ impl<'a> Session<'a> {
         let (v5, acknowledged) = (self.link.version() == Version::V5, message.delivery.packet_id().is_some());
         match verdict {
             Verdict::Taken => self.acknowledge(message.delivery, ReasonCode::SUCCESS),
+            // A device that takes none of its answers gets no more of them.
+            Verdict::Answered(_) if self.outgoing.is_full() => {
+                self.acknowledge(message.delivery, ReasonCode::QUOTA_EXCEEDED);
+            }
             Verdict::Answered(answer) => {
                 self.acknowledge(message.delivery, ReasonCode::SUCCESS);
                 self.outgoing.push(answer);

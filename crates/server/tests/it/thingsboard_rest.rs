@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use domain::{DeviceKey, Role, Secret, Timestamp};
-use engine::registry::{AccountChange, NewAccount, NewOperatorToken, Operator, Registry};
+use engine::registry::{AccountChange, FeedFrom, NewAccount, NewOperatorToken, Operator, Registry};
 use engine::{Clock, Farewell, Ports, Sessions};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -312,4 +312,46 @@ async fn what_is_not_there_is_told_to_those_who_are_known() {
     );
     assert_eq!(house.send("GET", "/api/noauth/activate", &[], "").await.wrong().1, 31);
     assert_eq!(house.send("POST", "/api/noauth/oauth2Clients", &[], "").await.text, "[]");
+}
+
+#[tokio::test]
+async fn a_stranger_keeps_no_bulk_waiting_and_what_it_types_for_a_name_is_not_kept() {
+    let house = House::new();
+    let log_in = async |name: &str, password: &str| {
+        let body = json!({ "username": name, "password": password }).to_string();
+        house.send("POST", "/api/auth/login", &[], body).await.status.as_u16()
+    };
+    assert_eq!(log_in("admin", &"x".repeat(20_000)).await, 413);
+    assert_eq!(log_in("admin", &"x".repeat(10_000)).await, 401);
+    assert_eq!(log_in(&"x".repeat(10_000), PASSWORD).await, 401);
+    assert_eq!(log_in("correct horse battery", "x").await, 401);
+    let admin = bearer(&house.log_in("admin").await.0);
+    let told =
+        house.send("GET", "/api/muster/v1/events?tenant=default", &[("authorization", &admin)], "").await;
+    assert!(told.status == 200 && !told.text.contains("horse"), "{}", told.text);
+    let journalled = house.registry.events(&Operator::server("test"), None, &FeedFrom::Start, None).unwrap();
+    let failed: Vec<_> =
+        journalled.events.iter().filter(|it| it.entry.kind == "operator-sign-on-failed").collect();
+    assert!(!failed.is_empty() && failed.iter().all(|it| !format!("{:?}", it.entry).contains("horse")));
+}
+
+#[tokio::test]
+async fn claiming_data_that_is_withdrawn_is_gone() {
+    let house = House::new();
+    let operator = bearer(&house.log_in("operator").await.0);
+    let auth = [("x-authorization", operator.as_str())];
+    let made = house.send("POST", "/api/device", &auth, json!({ "name": "pump" }).to_string()).await.json();
+    let place = format!("/api/plugins/telemetry/DEVICE/{}", made["id"]["id"].as_str().unwrap());
+    let data = json!({ "claimingData": { "secretKey": "k", "expirationTime": 4_000_000_000_000_i64 } });
+    let saved = house.send("POST", &format!("{place}/SERVER_SCOPE"), &auth, data.to_string()).await;
+    assert_eq!(saved.status, 200, "{}", saved.text);
+    let gone = format!("{place}/SERVER_SCOPE?keys=claimingData");
+    let deleted = |house: &House| {
+        let events = house.registry.events(&Operator::server("test"), None, &FeedFrom::Start, None).unwrap();
+        events.events.iter().filter(|it| it.entry.kind == "attributes-deleted").count()
+    };
+    for _ in 0..2 {
+        assert_eq!(house.send("DELETE", &gone, &auth, "").await.status, 200);
+    }
+    assert_eq!(deleted(&house), 1, "it is withdrawn once, and then it is not there any more");
 }

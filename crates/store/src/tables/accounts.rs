@@ -61,7 +61,7 @@ impl View<'_> {
     pub fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
         // No name holds what the database cannot keep.
         let Ok(name) = storable(name, "an account's name") else { return Ok(None) };
-        let sql = format!("SELECT {COLUMNS} FROM accounts WHERE name = ?");
+        let sql = format!("SELECT {COLUMNS} FROM accounts WHERE name = ?{}", self.held);
         self.sql.first(&sql, params![name], read)
     }
 
@@ -70,7 +70,8 @@ impl View<'_> {
     /// # Errors
     /// What the database says.
     pub fn account(&self, id: u64) -> Result<Option<Account>, StoreError> {
-        self.sql.first(&format!("SELECT {COLUMNS} FROM accounts WHERE id = ?"), params![id], read)
+        let sql = format!("SELECT {COLUMNS} FROM accounts WHERE id = ?{}", self.held);
+        self.sql.first(&sql, params![id], read)
     }
 
     /// Whether a session was left before its end.

@@ -82,6 +82,14 @@ impl Change<'_> {
         claim(self.sql, (tenant, device), verifier, expires_at, Timestamp(i64::MAX)).map(drop)
     }
 
+    /// Takes back what a device may be claimed with. `false` where there was nothing.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn withdraw_claim(&mut self, device: DeviceKey) -> Result<bool, StoreError> {
+        Ok(self.sql.execute("DELETE FROM claims WHERE device = ?", params![device])? > 0)
+    }
+
     /// Takes an attribute away. `false` where it was not there.
     ///
     /// # Errors

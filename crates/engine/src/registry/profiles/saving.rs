@@ -295,7 +295,10 @@ impl Registry {
             version: change.profile_version(tenant.id, profile.id)?,
             ..profile
         };
-        change.save_profile(&saved, Some(&wanted.notes))?;
+        if !change.save_profile(&saved, Some(&wanted.notes))? {
+            // Another server was faster: what it changed is not written over unseen.
+            return Err(RegistryError::RevisionChanged { what: What::Profile, present: present + 1 });
+        }
         let saved = found(change.profile_by_id(saved.id)?, id)?;
         let deed = Deed::of(tenant.id, "profile-changed", described(&saved.profile));
         self.journal(change, operator, &deed)?;

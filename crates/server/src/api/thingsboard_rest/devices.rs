@@ -131,7 +131,7 @@ pub(super) fn save_of(
     let gateway = request.is_gateway();
     let profile = match (request.device_profile_id, request.kind.filter(|kind| !kind.is_empty())) {
         (Some(id), _) => ProfileWanted::Id(id),
-        (None, Some(name)) => ProfileWanted::Named(name),
+        (None, Some(name)) => ProfileWanted::Named(name.trim().to_owned()),
         (None, None) => ProfileWanted::Default,
     };
     Ok(DeviceSave {

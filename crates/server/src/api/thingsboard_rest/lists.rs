@@ -21,6 +21,8 @@ use super::login::blocking;
 
 /// The most devices that are made by one call.
 const MOST_TOGETHER: usize = 10_000;
+/// The most rows of a page.
+const MOST_PER_PAGE: u64 = 10_000;
 /// The most devices that are asked for by id.
 const MOST_IDS: usize = 1000;
 
@@ -175,7 +177,15 @@ async fn page(
             (None, None) => None,
         };
         let search = search(&turn, profile, connected, in_profile_names)?;
-        let found = registry.search_devices(&tenant, &search, turn.page, turn.size)?;
+        // Scripts ask for 2147483647 rows where they want all: they get them as far as they fit into an answer.
+        let most = turn.size.min(MOST_PER_PAGE + 1);
+        let found = match turn.page {
+            page if page > 0 && turn.size > MOST_PER_PAGE => return Err(too_many(turn.size)),
+            page => registry.search_devices(&tenant, &search, page, most)?,
+        };
+        if found.devices.len() as u64 > MOST_PER_PAGE {
+            return Err(too_many(turn.size));
+        }
         let shown = |found| match form {
             Form::Device => device(registry, &tenant, found),
             Form::Info => device_info(registry, &tenant, found),
@@ -195,4 +205,10 @@ fn search(
     let (order, descending) = turn.device_order()?;
     let profile = profile.map(domain::ProfileId);
     Ok(Search { text: turn.text.clone(), in_profile_names, profile, connected, order, descending })
+}
+
+fn too_many(size: u64) -> Wrong {
+    Wrong::bad_request(format!(
+        "Incorrect page link page size '{size}'. There are more than {MOST_PER_PAGE} devices: ask for pages."
+    ))
 }

@@ -37,6 +37,9 @@ pub(super) use auth::{looks_like_session, session};
 /// The most bytes of a body, where a handler sets no limit of its own.
 const MOST_BODY_BYTES: usize = 16 * 1024 * 1024;
 
+/// The same of a stranger's: what is signed on with is short.
+const MOST_STRANGERS_BYTES: usize = 16 * 1024;
+
 /// Where another method is answered like a failed authentication.
 const SIGNING_ON: [&str; 2] = ["/api/auth/login", "/api/auth/token"];
 
@@ -45,9 +48,10 @@ pub fn router(registry: Registry) -> Router {
     let mut paths: BTreeMap<&'static str, (MethodRouter<Registry>, Vec<Verb>)> = BTreeMap::new();
     for route in ROUTES {
         let mut mounted = (route.mount)();
-        if let Some(need) = route.need {
-            mounted = mounted.route_layer(from_fn(move |request, next| auth::allow(need, request, next)));
-        }
+        mounted = match route.need {
+            Some(need) => mounted.route_layer(from_fn(move |request, next| auth::allow(need, request, next))),
+            None => mounted.layer(DefaultBodyLimit::max(MOST_STRANGERS_BYTES)),
+        };
         let (present, mut verbs) = paths.remove(route.path).unwrap_or_default();
         verbs.push(route.verb);
         paths.insert(route.path, (present.merge(mounted), verbs));

@@ -22,9 +22,11 @@ use super::target::{Asked, device, keys, keys_to_delete, of_device};
 
 /// Points of a key where nobody says how many.
 const USUAL_LIMIT: usize = 100;
-/// The most points of a key in an answer.
+/// The most points in an answer.
 const MOST_POINTS: usize = 50_000;
-/// The most points of a key that are put together.
+/// The most keys of one question.
+const MOST_KEYS: usize = 1000;
+/// The most points that are put together.
 const MOST_TOGETHER: usize = 200_000;
 /// The most stretches of time into which points are put together, as ThingsBoard has it.
 const MOST_STRETCHES: i64 = 700;
@@ -209,8 +211,16 @@ async fn history(
         let latest = last_values(registry.clone(), operator.clone(), id.clone()).await?;
         keys.extend(latest.into_iter().map(|it| it.key));
     }
-    let limit = wanted.limit.unwrap_or(USUAL_LIMIT).clamp(1, MOST_POINTS);
-    let limit = if aggregation.is_some() { MOST_TOGETHER } else { limit };
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.len() > MOST_KEYS {
+        return Err(Wrong::bad_request(format!("More than {MOST_KEYS} keys at once")));
+    }
+    // All keys together may fill no more than one alone.
+    let share = |most: usize| most.div_ceil(keys.len().max(1));
+    let together_most = share(MOST_TOGETHER);
+    let limit = wanted.limit.unwrap_or(USUAL_LIMIT).clamp(1, share(MOST_POINTS));
+    let limit = if aggregation.is_some() { together_most } else { limit };
     let (from, until) = (Timestamp(from), Timestamp(until));
     let reading = Reading { from, until, limit, oldest_first: oldest_first || aggregation.is_some() };
     let (asked, State(registry), Extension(operator)) = (keys.clone(), registry, operator);
@@ -222,8 +232,8 @@ async fn history(
     for (key, points) in keys.into_iter().zip(found.await?) {
         let points = match aggregation {
             None => points.iter().map(|it| shown(it, wanted.use_strict_data_types)).collect(),
-            Some(_) if points.len() == MOST_TOGETHER => {
-                return Err(Wrong::bad_request(format!("More than {MOST_TOGETHER} values of `{key}`")));
+            Some(_) if points.len() == together_most => {
+                return Err(Wrong::bad_request(format!("More than {together_most} values of `{key}`")));
             }
             Some(aggregation) => together(&points, aggregation, wanted, (from.0, until.0)),
         };

@@ -107,6 +107,7 @@ impl Change<'_> {
         for sql in [
             "DELETE FROM group_secrets WHERE tenant = ? AND profile = ?",
             "DELETE FROM questions WHERE tenant = ? AND profile = ?",
+            "DELETE FROM freezes WHERE tenant = ? AND profile = ?",
         ] {
             self.sql.execute(sql, params![tenant, profile])?;
         }
