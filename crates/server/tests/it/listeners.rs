@@ -245,3 +245,19 @@ fn both_loopback_addresses_are_served() {
         assert_eq!(HttpConnection::open(address).unwrap().get("/healthz").unwrap().status, 200, "{address}");
     }
 }
+
+#[test]
+fn an_unknown_token_whose_body_comes_late_is_answered_and_its_connection_goes_on() {
+    let running = Running::start(|_| {});
+    let head = b"POST /api/v1/nobody/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n";
+    let mut late = HttpConnection::open(running.http()).unwrap();
+    late.send(head).unwrap();
+    // Meanwhile another one has asked and been answered.
+    let mut other = HttpConnection::open(running.http()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(other.post_json("/api/v1/nobody/telemetry", r#"{"a":1}"#).unwrap().status, 401);
+    }
+    late.send(br#"{"a":1}"#).unwrap();
+    assert_eq!(late.read_reply().unwrap().status, 401);
+    assert_eq!(late.post_json("/api/v1/nobody/telemetry", r#"{"a":1}"#).unwrap().status, 401);
+}

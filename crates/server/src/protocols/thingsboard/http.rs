@@ -61,7 +61,14 @@ type Answered = Result<Response<Bytes>, Response<Bytes>>;
 
 impl Asked<'_> {
     async fn of_device(&self, token: &str, what: What<'_>, body: Body) -> Answered {
-        let device = self.faces.device_auth.by_token(token, self.origin, None).await.map_err(refused)?;
+        let device = match self.faces.device_auth.by_token(token, self.origin, None).await {
+            Ok(device) => device,
+            Err(refusal) => {
+                // What is left unread ends the connection, and may take the answer with it.
+                let _ = read(body, MAX_BODY).await;
+                return Err(refused(refusal));
+            }
+        };
         match what {
             What::Values(Post::Attributes) if self.method == Method::GET => self.attributes(&device).await,
             What::Values(post) => self.store(&device, post, body).await,
