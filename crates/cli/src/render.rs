@@ -350,6 +350,15 @@ pub(crate) fn duration(seconds: u64) -> String {
     }
 }
 
+/// What a journal's entry says, without its version and what it leaves open.
+pub(crate) fn detail(detail: &serde_json::Value) -> String {
+    let mut detail = detail.clone();
+    if let Some(members) = detail.as_object_mut() {
+        members.retain(|key, value| key != "v" && !value.is_null());
+    }
+    detail.to_string()
+}
+
 /// The text of an optional cell.
 pub(crate) fn or_dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()

@@ -6,7 +6,7 @@ use wire::admin::{Event, Events};
 use super::Scope;
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
-use crate::render::{Output, Row};
+use crate::render::{self, Output, Row};
 
 /// Flags of `events`.
 #[derive(Debug, clap::Args)]
@@ -96,11 +96,7 @@ impl Row for Event {
     const MORE: &'static [&'static str] = &["tenant", "device", "place"];
 
     fn cells(&self) -> Vec<String> {
-        let mut detail = self.detail.clone();
-        if let Some(members) = detail.as_object_mut() {
-            members.retain(|key, value| key != "v" && !value.is_null());
-        }
-        vec![self.at.clone(), self.kind.clone(), self.actor.clone(), detail.to_string()]
+        vec![self.at.clone(), self.kind.clone(), self.actor.clone(), render::detail(&self.detail)]
     }
 
     fn more(&self) -> Vec<String> {

@@ -17,7 +17,7 @@ use super::Scope;
 use crate::client::Client;
 use crate::confirm::Confirmation;
 use crate::failure::Failure;
-use crate::render::{Output, Row, Sheet};
+use crate::render::{self, Output, Row, Sheet};
 use crate::{signature, values};
 
 /// How often a leave that is waited for is looked at.
@@ -313,11 +313,7 @@ impl Row for TimelineEntry {
     const COLUMNS: &'static [&'static str] = &["time", "what", "who", "detail"];
 
     fn cells(&self) -> Vec<String> {
-        let mut detail = self.detail.clone();
-        if let Some(members) = detail.as_object_mut() {
-            members.retain(|key, value| key != "v" && !value.is_null());
-        }
-        vec![self.at.clone(), self.kind.clone(), self.actor.clone(), detail.to_string()]
+        vec![self.at.clone(), self.kind.clone(), self.actor.clone(), render::detail(&self.detail)]
     }
 }
 

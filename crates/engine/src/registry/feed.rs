@@ -57,10 +57,7 @@ impl Registry {
         from: &From,
         limit: Option<usize>,
     ) -> Result<Events, RegistryError> {
-        let tenant = match (tenant, operator.require_server()) {
-            (None, Ok(())) => None,
-            (named, _) => Some(self.tenant(operator, named)?.id),
-        };
+        let tenant = self.whose_journal(operator, tenant)?;
         let limit = limit.unwrap_or(MOST_TOGETHER).clamp(1, MOST_TOGETHER);
         let end = |view: &View<'_>| view.journal_end();
         let mut place = match from {

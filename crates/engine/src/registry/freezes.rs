@@ -136,10 +136,13 @@ fn found(view: &View<'_>, tenant: &Tenant, stopped: &Stopped) -> Result<Frozen, 
     };
     let row = view.profile_by_name(tenant.id, name)?;
     let profile = row.ok_or_else(|| RegistryError::not_found(What::Profile, name))?.profile;
-    let secret = stopped.secret.map(SecretId);
-    if secret.is_some_and(|wanted| profile.secrets.iter().all(|held| held.id != wanted)) {
-        let number = stopped.secret.unwrap_or_default().to_string();
-        return Err(RegistryError::not_found(What::GroupSecret, &number));
+    let frozen =
+        Frozen { tenant: tenant.id, profile: Some(profile.id), secret: stopped.secret.map(SecretId) };
+    // What is stopped already may be lifted, whether or not the secret is still there.
+    let held = |wanted| profile.secrets.iter().any(|held| held.id == wanted);
+    let stands = view.freezes(tenant.id)?.iter().any(|freeze| freeze.frozen == frozen);
+    match frozen.secret.filter(|secret| !stands && !held(*secret)) {
+        Some(gone) => Err(RegistryError::not_found(What::GroupSecret, &gone.0.to_string())),
+        None => Ok(frozen),
     }
-    Ok(Frozen { tenant: tenant.id, profile: Some(profile.id), secret })
 }

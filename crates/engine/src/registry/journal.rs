@@ -105,10 +105,7 @@ impl Registry {
         operator: &Operator,
         query: AttemptQuery<'_>,
     ) -> Result<AttemptPage, RegistryError> {
-        let tenant = match (query.tenant, operator.require_server()) {
-            (None, Ok(())) => None,
-            (named, _) => Some(self.tenant(operator, named)?.id),
-        };
+        let tenant = self.whose_journal(operator, query.tenant)?;
         let limit = query.limit.unwrap_or(USUAL_PER_PAGE).clamp(1, MOST_PER_PAGE);
         let mut before = query.before.map(cursor).transpose()?;
         let tenants = self.store.read(tenants::names)?;
@@ -127,6 +124,18 @@ impl Registry {
             }
         }
         Ok(AttemptPage { attempts, next: before.map(|cursor| cursor.to_string()) })
+    }
+
+    /// Whose entries an operator reads: those of the tenant named, or of all where an operator of the server names none.
+    pub(super) fn whose_journal(
+        &self,
+        operator: &Operator,
+        named: Option<&str>,
+    ) -> Result<Option<TenantId>, RegistryError> {
+        match (named, operator.require_server()) {
+            (None, Ok(())) => Ok(None),
+            (named, _) => Ok(Some(self.tenant(operator, named)?.id)),
+        }
     }
 
     /// The ends of the journal's chains: kept elsewhere, they show later that nothing was cut off.

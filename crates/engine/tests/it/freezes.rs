@@ -1,7 +1,7 @@
 //! The emergency stop: at once, by tenant, profile or group secret, explained, and lifted again.
 
 use domain::{Refusal, Role};
-use engine::registry::{Operator, Stopped, Supposed};
+use engine::registry::{Operator, ProfileChange, Rotation, Stopped, Supposed};
 
 use crate::house::House;
 
@@ -83,4 +83,18 @@ fn a_stop_says_what_who_and_why_and_not_everybody_may_pull_it() {
         let refused = house.registry.freeze(&security, &house.tenant, &stopped, "");
         assert_eq!(refused.unwrap_err().code(), code, "{stopped:?}");
     }
+}
+
+#[test]
+fn a_stop_on_a_group_secret_that_is_gone_can_be_lifted() {
+    let house = House::new(0);
+    let stopped = secret(&house);
+    house.registry.freeze(&house.operator, &house.tenant, &stopped, "stolen key").unwrap();
+    let rotation = ProfileChange { rotation: Some(Rotation::default()), ..ProfileChange::default() };
+    house.registry.set_profile(&house.operator, &house.tenant, "pumps", &rotation).unwrap();
+    assert_ne!(secret(&house), stopped);
+    house.registry.thaw(&house.operator, &house.tenant, &stopped).unwrap();
+    assert!(house.registry.freezes(&house.tenant).unwrap().is_empty());
+    let again = house.registry.freeze(&house.operator, &house.tenant, &stopped, "gone");
+    assert_eq!(again.unwrap_err().code(), "group-secret-not-found");
 }

@@ -5,6 +5,7 @@
 mod asking;
 mod connector_contract;
 mod conversation;
+mod desk;
 mod hooks;
 mod listeners;
 mod operator_api;

@@ -4,43 +4,21 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use domain::{DeviceKey, Secret, Strategy, Timestamp};
+use domain::{Secret, Strategy};
 use engine::registry::{NewDevice, NewOperatorToken, NewProfile, Operator, Registry};
-use engine::{Clock, Farewell, Ports, Sessions};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use server::api::{Need, ROUTES, Route, Verb, router};
 use server::listeners::{Peer, Stopping};
-use store::Store;
-use store::secrets::LocalKek;
 use tower::ServiceExt;
 use wire::admin::BASE_PATH;
-use zeroize::Zeroizing;
 
-struct Hands(AtomicI64);
-
-impl Clock for Hands {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
-    }
-}
-
-struct NoSessions;
-
-impl Sessions for NoSessions {
-    fn close(&self, _: &[DeviceKey], _: Farewell) {}
-
-    fn present(&self, _: &[DeviceKey]) -> Vec<DeviceKey> {
-        Vec::new()
-    }
-
-    fn close_others(&self, _: &[(DeviceKey, Option<domain::Generation>)]) {}
-}
+use crate::desk::{self, Hands};
 
 /// A registry with two tenants, one device each, behind the router.
 struct House {
@@ -71,17 +49,7 @@ impl Answer {
 
 impl House {
     fn new() -> House {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(Hands(AtomicI64::new(1_800_000_000_000)));
-        let kek = Arc::new(LocalKek::new("test", Zeroizing::new([7; 32])));
-        let options = store::Options {
-            dir: folder.path().to_owned(),
-            server: "test".to_owned(),
-            backend: store::Backend::Directory,
-        };
-        let store = Store::open(options, kek, clock.now()).unwrap();
-        let ports = Ports { clock: clock.clone(), ..Ports::system(Arc::new(NoSessions)) };
-        let registry = Registry::new(store, ports, engine::registry::Told::nobody());
+        let (registry, clock, folder) = desk::registry();
         for tenant in ["acme", "zeta"] {
             furnish(&registry, tenant);
         }

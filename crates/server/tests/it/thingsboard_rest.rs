@@ -4,42 +4,21 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use domain::{DeviceKey, Role, Secret, Timestamp};
+use domain::{Role, Secret};
+use engine::Clock as _;
 use engine::registry::{AccountChange, FeedFrom, NewAccount, NewOperatorToken, Operator, Registry};
-use engine::{Clock, Farewell, Ports, Sessions};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use server::api::{self, thingsboard_rest};
 use server::listeners::{Peer, Stopping};
-use store::Store;
-use store::secrets::LocalKek;
 use tower::ServiceExt;
-use zeroize::Zeroizing;
 
-struct Hands(AtomicI64);
-
-impl Clock for Hands {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
-    }
-}
-
-struct NoSessions;
-
-impl Sessions for NoSessions {
-    fn close(&self, _: &[DeviceKey], _: Farewell) {}
-
-    fn present(&self, _: &[DeviceKey]) -> Vec<DeviceKey> {
-        Vec::new()
-    }
-
-    fn close_others(&self, _: &[(DeviceKey, Option<domain::Generation>)]) {}
-}
+use crate::desk::{self, Hands};
 
 pub(crate) const PASSWORD: &str = "a password of some length";
 
@@ -74,17 +53,7 @@ impl Answer {
 
 impl House {
     pub(crate) fn new() -> House {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(Hands(AtomicI64::new(1_800_000_000_000)));
-        let kek = Arc::new(LocalKek::new("test", Zeroizing::new([7; 32])));
-        let options = store::Options {
-            dir: folder.path().to_owned(),
-            server: "test".to_owned(),
-            backend: store::Backend::Directory,
-        };
-        let store = Store::open(options, kek, clock.now()).unwrap();
-        let ports = Ports { clock: clock.clone(), ..Ports::system(Arc::new(NoSessions)) };
-        let registry = Registry::new(store, ports, engine::registry::Told::nobody());
+        let (registry, clock, folder) = desk::registry();
         let router = api::router(registry.clone(), Stopping::default())
             .merge(thingsboard_rest::router(registry.clone()));
         let house = House { registry, router, clock, _folder: folder };
