@@ -1,5 +1,6 @@
 //! The databases behind the tables: files of SQLite, or schemas of a PostgreSQL.
 
+mod log_index;
 mod migrations;
 pub(crate) mod postgres;
 mod room;

@@ -12,6 +12,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
 
+use super::log_index::{LogIndex, beside};
 use super::migrations::Schema;
 use super::{Room, Sql};
 use crate::StoreError;
@@ -23,7 +24,7 @@ const LOG_REST_FRAMES: u64 = 500;
 /// How often the rest is made smaller before the writer has to wait.
 const LOG_ROUNDS: u32 = 4;
 /// A frame of the log: a page of 4096 bytes and a header (SQLite file format, section 4.1).
-const FRAME_BYTES: u64 = 4096 + 24;
+pub(super) const FRAME_BYTES: u64 = 4096 + 24;
 /// Reader connections that are kept; more are opened when more are needed at once.
 const IDLE_READERS: usize = 8;
 /// Pages that one step of a copy takes, and the rest after it.
@@ -64,6 +65,8 @@ pub(crate) struct Database {
     checkpointer: Mutex<Checkpointer>,
     readers: Mutex<Vec<Connection>>,
     room: Arc<Room>,
+    /// The last to be closed.
+    index: LogIndex,
 }
 
 struct Checkpointer {
@@ -108,7 +111,13 @@ impl Database {
             commits: AtomicU64::new(0),
             readers: Mutex::new(Vec::new()),
             room: Arc::clone(room),
+            index: LogIndex::open(path)?,
         };
+        match database.index.hold(room.share(LOG_LIMIT_BYTES).max(database.log_bytes())) {
+            // A server on a full disk starts, and reads.
+            Ok(()) | Err(StoreError::Full) => {}
+            Err(error) => return Err(error),
+        }
         database.write(|sql| schema.migrate(sql))?;
         Ok(database)
     }
@@ -156,6 +165,9 @@ impl Database {
         let limit = self.room.share(LOG_LIMIT_BYTES);
         let mut checkpointer = self.checkpointer.lock();
         let commits = self.commits.load(Ordering::Relaxed);
+        if !self.room.is_short() {
+            self.index.hold(self.log_bytes()).map_err(|error| self.room.judge(error))?;
+        }
         let idle = commits == std::mem::replace(&mut checkpointer.seen_commits, commits);
         if self.room.is_short() || (idle && self.log_bytes() > limit) {
             let _held = self.writer.lock();
@@ -212,9 +224,7 @@ impl Database {
     }
 
     fn log_bytes(&self) -> u64 {
-        let mut log = self.path.clone().into_os_string();
-        log.push("-wal");
-        std::fs::metadata(log).map_or(0, |file| file.len())
+        std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |file| file.len())
     }
 }
 
@@ -340,5 +350,27 @@ impl From<rusqlite::Error> for StoreError {
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(error.to_string()),
             _ => StoreError::Unavailable(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use testkit::loopfs::SmallFileSystem;
+
+    use super::*;
+
+    #[test]
+    fn the_index_of_the_log_has_its_room_before_the_disk_is_full() {
+        let small = SmallFileSystem::new().unwrap();
+        let setup =
+            Setup { dir: small.path(), cache_kib: 64, secure_delete: false, synchronous: Synchronous::Full };
+        let room = Arc::new(Room::open(&small.path()).unwrap());
+        let database = Database::open(&setup, &crate::driver::migrations::MAIN, &room).unwrap();
+        let index = std::fs::metadata(beside(&database.path, "-shm")).unwrap();
+        // Twice what SQLite itself takes for a new log.
+        assert!(index.len() >= 64 << 10, "{}", index.len());
+        assert!(index.blocks() * 512 >= index.len(), "{} of {} bytes", index.blocks() * 512, index.len());
     }
 }
