@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use engine::Registry;
 use engine::registry::{AttemptQuery, Operator, Supposed};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use wire::admin::{Attempt, AuditHead, AuditVerify, AuditVerifyRequest, Explain, Page};
 
@@ -14,12 +15,16 @@ use super::problem::No;
 use super::shapes;
 
 /// Which attempts.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AttemptsQuery {
+    /// Name of the tenant.
     tenant: Option<String>,
+    /// Only attempts that named this registration id.
     name: Option<String>,
+    /// Where the page before ended: its `next`.
     cursor: Option<String>,
+    /// The most rows of a page.
     limit: Option<usize>,
 }
 
@@ -44,12 +49,16 @@ pub(super) async fn attempts(
 }
 
 /// What is to be explained.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExplainQuery {
+    /// The registration id that is asked about.
     registration_id: String,
+    /// Name of the tenant.
     tenant: Option<String>,
+    /// Name of the profile; absent = each of the tenant's.
     profile: Option<String>,
+    /// The address that the device would come from.
     source: Option<IpAddr>,
 }
 

@@ -10,6 +10,7 @@ use axum::response::Response;
 use domain::Secret;
 use engine::Registry;
 use engine::registry::{AuthenticationRefusal, Operator, Right};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wire::admin::{OperatorRight, OperatorRole};
 
@@ -80,11 +81,15 @@ fn bearer(headers: &HeaderMap) -> Option<Secret> {
 }
 
 /// Who the caller is.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct WhoAmI {
+    /// What stands in the journal for the caller.
     actor: String,
+    /// How far its rights reach.
     right: OperatorRight,
+    /// What it may do.
     role: OperatorRole,
+    /// Name of the tenant it is limited to; absent = the whole server.
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
 }

@@ -5,6 +5,7 @@ use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use engine::Registry;
 use engine::registry::{Device, DeviceQuery, NewDevice, Operator, RegistryError, Tenant};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use wire::admin::{self, DeviceCreate, Page, TelemetryValue};
 
@@ -13,13 +14,18 @@ use super::problem::No;
 use super::shapes;
 
 /// What a listing of devices is asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// Name of the tenant; absent = the caller's own, or the default one.
     tenant: Option<String>,
+    /// Only devices of this profile.
     profile: Option<String>,
+    /// Only devices in this state.
     state: Option<String>,
+    /// Where the page before ended: its `next`.
     cursor: Option<String>,
+    /// The most rows of a page.
     limit: Option<usize>,
 }
 

@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use engine::Registry;
 use engine::registry::RegistryError;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -21,7 +22,7 @@ pub(super) struct Ask<T>(pub(super) T);
 pub(super) struct Named(pub(super) String);
 
 /// The tenant that a call is about.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InTenant {
     /// Its name; absent = the caller's own, or the default one.

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use engine::Registry;
 use engine::registry::{Event, Events, FeedFrom, Operator};
 use futures_util::stream::unfold;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -45,12 +46,14 @@ impl Readers {
 }
 
 /// Which events.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
+    /// Name of the tenant; absent = all that the caller may see.
     tenant: Option<String>,
     /// `start`, `now`, or a place.
     after: Option<String>,
+    /// The most rows of a page.
     limit: Option<usize>,
 }
 

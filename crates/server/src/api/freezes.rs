@@ -5,6 +5,7 @@ use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use engine::Registry;
 use engine::registry::{Operator, Stopped};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use wire::admin::{Freeze, FreezeCreate, Page};
 
@@ -13,11 +14,14 @@ use super::problem::No;
 use super::shapes;
 
 /// What is to go on.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Thawing {
+    /// Name of the tenant; absent = the caller's own, or the default one.
     tenant: Option<String>,
+    /// Name of the profile that goes on; absent = what was stopped of the whole tenant.
     profile: Option<String>,
+    /// Slot of the group secret that goes on.
     secret: Option<u64>,
 }
 

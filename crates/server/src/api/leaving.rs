@@ -5,6 +5,7 @@ use axum::extract::{Extension, State};
 use domain::DeviceState;
 use engine::Registry;
 use engine::registry::{Life, Operator, Selector, Tenant};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use store::journal::JournalEntry;
 use wire::admin::{
@@ -73,11 +74,14 @@ pub(super) async fn decommission_many(
 }
 
 /// Which entries of a timeline.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TimelineQuery {
+    /// Name of the tenant; absent = the caller's own, or the default one.
     tenant: Option<String>,
+    /// Where the page before ended: its `next`.
     cursor: Option<String>,
+    /// The most rows of a page.
     limit: Option<usize>,
 }
 

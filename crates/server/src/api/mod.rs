@@ -12,6 +12,7 @@ mod feed;
 mod freezes;
 mod import;
 mod leaving;
+pub mod openapi;
 mod operations;
 mod operators;
 pub mod problem;
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, any};
+use axum::routing::{MethodRouter, any, get};
 use axum::{Extension, Router};
 use engine::Registry;
 use wire::admin::BASE_PATH;
@@ -53,7 +54,9 @@ pub fn router(registry: Registry, stopping: Stopping) -> Router {
     let router = paths.into_iter().fold(Router::new(), |router, (path, methods)| {
         router.route(&format!("{BASE_PATH}{path}"), methods.fallback(problem::method_not_allowed))
     });
+    let described = get(openapi::serve).fallback(problem::method_not_allowed);
     router
+        .route(&format!("{BASE_PATH}{}", openapi::PATH), described)
         .route(BASE_PATH, any(problem::no_such_path))
         .route(&format!("{BASE_PATH}/"), any(problem::no_such_path))
         .route(&format!("{BASE_PATH}/{{*rest}}"), any(problem::no_such_path))

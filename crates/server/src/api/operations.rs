@@ -5,6 +5,7 @@ use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use engine::Registry;
 use engine::registry::{self as ours, OperationsWanted, Operator, RegistryError, Tenant};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use wire::admin::{Approval, Neighbour, NeighbourCheck, Operation, Page, Rejection};
 
@@ -13,14 +14,19 @@ use super::problem::No;
 use super::shapes;
 
 /// Which operations.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OperationsQuery {
+    /// Name of the tenant; absent = the caller's own, or the default one.
     tenant: Option<String>,
+    /// All operations of the device of this name; absent = those of all that are not done.
     device: Option<String>,
+    /// Only those that have stopped.
     #[serde(default)]
     stopped: bool,
+    /// Where the page before ended: its `next`.
     cursor: Option<String>,
+    /// The most rows of a page.
     limit: Option<usize>,
 }
 
@@ -112,13 +118,17 @@ async fn change(
 }
 
 /// Which questions.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApprovalsQuery {
+    /// Name of the tenant; absent = the caller's own, or the default one.
     tenant: Option<String>,
+    /// Also those that have an answer.
     #[serde(default)]
     all: bool,
+    /// Where the page before ended: its `next`.
     cursor: Option<String>,
+    /// The most rows of a page.
     limit: Option<usize>,
 }
 

@@ -5,6 +5,7 @@ use domain::Power;
 use engine::Registry;
 use engine::registry::{Operator, RegistryError};
 
+use super::openapi::{Schemas, Shape, shape_of};
 use super::{
     audit, auth, backups, devices, feed, freezes, import, leaving, operations, operators, profiles, secrets,
     tenants,
@@ -19,6 +20,7 @@ pub struct Route {
     /// What it needs of the caller.
     pub need: Need,
     pub(super) mount: fn() -> MethodRouter<Registry>,
+    pub(super) shape: fn(&mut Schemas) -> Shape,
 }
 
 /// The HTTP methods of the operator API.
@@ -96,7 +98,13 @@ macro_rules! routes {
     ($($verb:ident $path:literal $need:ident $method:ident($handler:path);)*) => {
         /// The list from which the router is built.
         pub const ROUTES: &[Route] = &[
-            $(Route { verb: Verb::$verb, path: $path, need: Need::$need, mount: || $method($handler) },)*
+            $(Route {
+                verb: Verb::$verb,
+                path: $path,
+                need: Need::$need,
+                mount: || $method($handler),
+                shape: |schemas| shape_of(&$handler, schemas),
+            },)*
         ];
     };
 }

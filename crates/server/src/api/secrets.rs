@@ -5,6 +5,7 @@ use axum::extract::{Extension, State};
 use domain::Secret;
 use engine::Registry;
 use engine::registry::{Kek, Operator, Progress, SecretsView, Walk};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use wire::admin::{
     self, KekState, Secrets, SecretsReset, SecretsResetRequest, SecretsUnlock, SecretsVerify, SecretsWalk,
@@ -16,9 +17,10 @@ use super::problem::No;
 use super::shapes::instant;
 
 /// Whether a call only tells what it would do.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DryRun {
+    /// Only tell whether it could be done.
     #[serde(default)]
     dry_run: bool,
 }

@@ -1,9 +1,10 @@
 //! Backups.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A backup that is being made, was made, or failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Backup {
     /// Its name: that of its folder on the server's machine.
     pub name: String,
@@ -24,7 +25,7 @@ pub struct Backup {
 }
 
 /// How a backup stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackupState {
     /// It is being made.
@@ -36,7 +37,7 @@ pub enum BackupState {
 }
 
 /// Asks for a backup.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackupCreate {
     /// Its name; absent = the moment.

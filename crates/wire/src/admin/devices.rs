@@ -1,9 +1,10 @@
 //! Devices, their import and their values.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where a device is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceState {
     /// Added, not seen yet.
@@ -23,7 +24,7 @@ pub enum DeviceState {
 }
 
 /// The kind of credentials a device holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CredentialsType {
     /// An access token.
@@ -35,7 +36,7 @@ pub enum CredentialsType {
 }
 
 /// A device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Device {
     /// Public id.
     pub id: String,
@@ -74,7 +75,7 @@ pub struct Device {
 }
 
 /// What a neighbour would be told to undo.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Retirement {
     /// Its place in the plan, from 0.
     pub step: u32,
@@ -86,7 +87,7 @@ pub struct Retirement {
 }
 
 /// Adds a device that is expected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceCreate {
     /// Its registration id.
@@ -100,7 +101,7 @@ pub struct DeviceCreate {
 
 /// One line of an import's answer (`application/x-ndjson`): a result for each row as it is known, the
 /// summary last. An answer without a summary was cut short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ImportEvent {
     /// What became of one row.
@@ -110,7 +111,7 @@ pub enum ImportEvent {
 }
 
 /// What became of one row of an import.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ImportRow {
     /// Line in the file; the header is line 1.
     pub line: u64,
@@ -127,7 +128,7 @@ pub struct ImportRow {
 }
 
 /// What became of an imported row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImportResult {
     /// The device is new.
@@ -141,7 +142,7 @@ pub enum ImportResult {
 }
 
 /// The counts of an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema, Serialize, Deserialize)]
 pub struct ImportSummary {
     /// New devices.
     pub created: u64,
@@ -154,7 +155,7 @@ pub struct ImportSummary {
 }
 
 /// The last value of one key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct TelemetryValue {
     /// The key.
     pub key: String,
@@ -167,7 +168,7 @@ pub struct TelemetryValue {
 }
 
 /// Where a value belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ValueScope {
     /// A reading.

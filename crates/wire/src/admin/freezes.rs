@@ -1,9 +1,10 @@
 //! Where provisioning is stopped.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A stop, as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Freeze {
     /// Name of the profile that is stopped; absent = all of the tenant's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,7 +21,7 @@ pub struct Freeze {
 }
 
 /// Stops provisioning.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FreezeCreate {
     /// Name of a profile; absent = all of the tenant's.

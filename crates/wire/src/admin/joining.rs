@@ -1,9 +1,10 @@
 //! What joining takes beside the proof: steps, questions, and what a device begins with.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// When a step is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
     /// Before the device is answered.
@@ -17,7 +18,7 @@ pub enum Gate {
 }
 
 /// What is done outside for each device of a profile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileStep {
     /// The connector, by its name in the configuration.
@@ -27,7 +28,7 @@ pub struct ProfileStep {
 }
 
 /// A question that waits for a hook or a person, or its answer that waits for the device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Approval {
     /// Its number.
     pub id: u64,
@@ -71,7 +72,7 @@ pub struct Approval {
 }
 
 /// Turns a device away.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rejection {
     /// Why; operators see it.
@@ -80,7 +81,7 @@ pub struct Rejection {
 }
 
 /// A connector or a hook of the server's configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Neighbour {
     /// Its name.
     pub name: String,
@@ -89,7 +90,7 @@ pub struct Neighbour {
 }
 
 /// Whether a neighbour could work right now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct NeighbourCheck {
     /// Its name.
     pub name: String,

@@ -1,9 +1,10 @@
 //! Attempts, explanations, audit.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One attempt to provision, or several equal ones.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Attempt {
     /// When; of several equal ones the last.
     pub at: String,
@@ -31,7 +32,7 @@ pub struct Attempt {
 }
 
 /// Something that happened: an entry of the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Event {
     /// The place behind it, from where reading can go on; the `id` of a server-sent event.
     pub place: String,
@@ -53,7 +54,7 @@ pub struct Event {
 }
 
 /// Events that follow a place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Events {
     /// The events, those of each server in their order.
     pub items: Vec<Event>,
@@ -64,7 +65,7 @@ pub struct Events {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AttemptOutcome {
     /// A device was provisioned.
@@ -76,7 +77,7 @@ pub enum AttemptOutcome {
 }
 
 /// What would happen to a registration id under one profile, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Explain {
     /// The registration id that was asked for.
     pub registration_id: String,
@@ -90,7 +91,7 @@ pub struct Explain {
 }
 
 /// What a request would get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every check that could be judged passes, none is open.
@@ -102,7 +103,7 @@ pub enum Verdict {
 }
 
 /// One check of an explanation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ExplainedCheck {
     /// The check's name.
     pub check: String,
@@ -119,7 +120,7 @@ pub struct ExplainedCheck {
 }
 
 /// What a check says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckAnswer {
     /// Nothing against it.
@@ -131,7 +132,7 @@ pub enum CheckAnswer {
 }
 
 /// The heads of all journal chains at one moment: what `audit head` exports and `audit verify` compares.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct AuditHead {
     /// When it was taken.
     pub at: String,
@@ -140,7 +141,7 @@ pub struct AuditHead {
 }
 
 /// The chain of one writer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct AuditWriter {
     /// The writer's name.
     pub writer: String,
@@ -153,7 +154,7 @@ pub struct AuditWriter {
 }
 
 /// Asks to verify the journal, against a head that was exported before if there is one.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditVerifyRequest {
     /// The exported head; without one a cut tail cannot be seen.
@@ -162,7 +163,7 @@ pub struct AuditVerifyRequest {
 }
 
 /// What verifying the journal found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct AuditVerify {
     /// The chains as found.
     pub writers: Vec<AuditWriter>,
@@ -173,7 +174,7 @@ pub struct AuditVerify {
 }
 
 /// One fault in the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct AuditFault {
     /// The writer's name.
     pub writer: String,

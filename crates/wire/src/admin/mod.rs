@@ -15,6 +15,9 @@ mod operators;
 mod profiles;
 mod secrets;
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use backups::*;
@@ -34,7 +37,7 @@ pub const BASE_PATH: &str = "/api/muster/v1";
 pub const PROBLEM_CONTENT_TYPE: &str = "application/problem+json";
 
 /// Why a call was not carried out (RFC 9457, section 3.1), with our refusal code and a hint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Problem {
     /// A reference that names the kind of problem; `about:blank` where the status says it all.
     #[serde(rename = "type", default = "about_blank")]
@@ -58,7 +61,8 @@ fn about_blank() -> String {
 }
 
 /// One page of a listing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// The rows, in the order of the listing.
     pub items: Vec<T>,
@@ -111,6 +115,21 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
             Some(value) => Self::Set(value),
             None => Self::Clear,
         })
+    }
+}
+
+/// What may be put there, or `null`; that the field may be absent is said by its default.
+impl<T: JsonSchema> JsonSchema for Change<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}Change", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Gate;
 
 /// An operation: the durable work behind one decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Operation {
     /// Its number.
     pub id: u64,
@@ -27,7 +28,7 @@ pub struct Operation {
 }
 
 /// A step of an operation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Step {
     /// The operation it belongs to.
     pub operation: u64,
@@ -66,7 +67,7 @@ pub struct Step {
 }
 
 /// Lets one device leave.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decommission {
     /// The grace period in seconds; absent = the profile's.
@@ -75,7 +76,7 @@ pub struct Decommission {
 }
 
 /// Lets the devices that a selector finds leave, some hundreds a call.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecommissionMany {
     /// Name of the tenant; absent = the caller's own, or the default one.
@@ -108,7 +109,7 @@ pub struct DecommissionMany {
 }
 
 /// What came of one call for many devices.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Decommissioned {
     /// The names of those that leave now, or would.
     pub names: Vec<String>,
@@ -121,7 +122,7 @@ pub struct Decommissioned {
 }
 
 /// One thing that happened to a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct TimelineEntry {
     /// When.
     pub at: String,
@@ -135,7 +136,7 @@ pub struct TimelineEntry {
 }
 
 /// What a device has left behind, for whoever has to prove it. The text of a [`SignedReport`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct DepartureReport {
     /// The version of this shape: 1.
     pub version: u32,
@@ -166,7 +167,7 @@ pub struct DepartureReport {
 }
 
 /// A report and its signature.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct SignedReport {
     /// What was signed: `muster/departure-report/v1`.
     pub format: String,
@@ -179,7 +180,7 @@ pub struct SignedReport {
 }
 
 /// The key that reports are signed with, for keeping elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ReportKey {
     /// Ed25519, 32 bytes in hexadecimal.
     pub public_key: String,

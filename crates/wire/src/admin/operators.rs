@@ -1,11 +1,12 @@
 //! Tenants and operators.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
 /// A tenant: the outer wall.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Tenant {
     /// Public id.
     pub id: String,
@@ -16,7 +17,7 @@ pub struct Tenant {
 }
 
 /// Asks for a new tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TenantCreate {
     /// Unique name.
@@ -24,7 +25,7 @@ pub struct TenantCreate {
 }
 
 /// What an operator token opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperatorRight {
     /// Everything, in every tenant.
@@ -34,7 +35,7 @@ pub enum OperatorRight {
 }
 
 /// What an operator may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperatorRole {
     /// Looks at everything but secrets.
@@ -51,7 +52,7 @@ pub enum OperatorRole {
 }
 
 /// A local account of an operator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct OperatorAccount {
     /// What it signs on with.
     pub name: String,
@@ -72,7 +73,7 @@ pub struct OperatorAccount {
 }
 
 /// Asks for a new account.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorAccountCreate {
     /// What it signs on with: an e-mail address or another name.
@@ -92,7 +93,7 @@ pub struct OperatorAccountCreate {
 }
 
 /// Changes an account; what is absent stays. Its sessions end.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorAccountChange {
     /// What it may do.
@@ -111,7 +112,7 @@ pub struct OperatorAccountChange {
 }
 
 /// Gives one's own account another password.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OwnPassword {
     /// The present one.
@@ -126,7 +127,7 @@ pub struct OwnPassword {
 pub const RECOVERY_FILE: &str = "recovery.json";
 
 /// What stands in [`RECOVERY_FILE`]: an admin's account that is made, or reset.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recovery {
     /// What it signs on with.
@@ -137,7 +138,7 @@ pub struct Recovery {
 }
 
 /// An operator token as listed; the token itself was shown once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct OperatorToken {
     /// Public id, by which it is revoked.
     pub id: String,
@@ -162,7 +163,7 @@ pub struct OperatorToken {
 }
 
 /// Asks for a new operator token.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorTokenCreate {
     /// Name of the tenant it is limited to; absent = the whole server.
@@ -180,7 +181,7 @@ pub struct OperatorTokenCreate {
 }
 
 /// A new operator token. This answer is the only one that carries it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, JsonSchema, Serialize, Deserialize)]
 pub struct OperatorTokenCreated {
     /// The token, for `Authorization: Bearer`.
     #[serde(serialize_with = "Secret::serialize_clear")]

@@ -1,12 +1,13 @@
 //! Profiles and their group secrets.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Change, ProfileStep};
 use crate::secret::Secret;
 
 /// How a profile admits devices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// A device nobody knows is created.
@@ -18,7 +19,7 @@ pub enum Strategy {
 }
 
 /// What happens when a provisioned device asks again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reprovision {
     /// It is refused.
@@ -30,7 +31,7 @@ pub enum Reprovision {
 }
 
 /// What a pre-provisioned device may do about its credentials (thingsboard page, section 1, row 6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PreProvisionedCredentials {
     /// Credentials it brings replace the stored ones.
@@ -40,7 +41,7 @@ pub enum PreProvisionedCredentials {
 }
 
 /// A profile: settings shared by devices of a kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Profile {
     /// Public id.
     pub id: String,
@@ -82,7 +83,7 @@ pub struct Profile {
 }
 
 /// What may be seen of a group secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ProfileSecret {
     /// Its number within the profile.
     pub slot: u32,
@@ -105,7 +106,7 @@ pub struct ProfileSecret {
 }
 
 /// Limits on a group secret, counted from when they are set.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretLimits {
     /// When it ends.
@@ -123,7 +124,7 @@ pub struct SecretLimits {
 }
 
 /// Changes to the limits of the current group secret.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretLimitsSet {
     /// When it ends.
@@ -149,7 +150,7 @@ impl SecretLimitsSet {
 }
 
 /// Asks for a new profile. Key and secret are made by the server where they are absent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileCreate {
     /// Name of the tenant; absent = the caller's own, or the default one.
@@ -199,7 +200,7 @@ pub struct ProfileCreate {
 }
 
 /// A profile that was made, or whose secret was rotated. The only answer that carries the group secret.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, JsonSchema, Serialize, Deserialize)]
 pub struct ProfileCreated {
     /// The group secret.
     #[serde(serialize_with = "Secret::serialize_clear")]
@@ -210,7 +211,7 @@ pub struct ProfileCreated {
 }
 
 /// Changes to a profile; what is absent stays.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileSet {
     /// The version this change was made for; absent = whatever is there.
@@ -267,7 +268,7 @@ impl ProfileSet {
 }
 
 /// Replaces the current group secret.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSecret {
     /// The new secret; absent = the server makes one.

@@ -1,11 +1,12 @@
 //! Key-encryption keys and what they seal.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
 /// How it stands with the secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Secrets {
     /// Why they are locked; absent = they are open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -17,7 +18,7 @@ pub struct Secrets {
 }
 
 /// A key-encryption key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Kek {
     /// Its id; begins with the word of its provider.
     pub id: String,
@@ -36,7 +37,7 @@ pub struct Kek {
 }
 
 /// What a key-encryption key is for now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KekState {
     /// New values are sealed by it.
@@ -50,7 +51,7 @@ pub enum KekState {
 }
 
 /// A walk over all sealed values.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct SecretsWalk {
     /// `rewrap` or `rekey`.
     pub walk: String,
@@ -68,7 +69,7 @@ pub struct SecretsWalk {
 }
 
 /// Something for which a passphrase may be needed.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretsUnlock {
     /// The passphrase; absent = with the keys that are at hand.
@@ -77,7 +78,7 @@ pub struct SecretsUnlock {
 }
 
 /// Asks for a walk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretsWalkRequest {
     /// Values a second; absent = the walk is stopped where it stands.
@@ -86,7 +87,7 @@ pub struct SecretsWalkRequest {
 }
 
 /// What opening every sealed value found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct SecretsVerify {
     /// Values that were looked at.
     pub values: u64,
@@ -97,7 +98,7 @@ pub struct SecretsVerify {
 }
 
 /// Asks to give up what does not open.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretsResetRequest {
     /// Only tell what it would cost.
@@ -109,7 +110,7 @@ pub struct SecretsResetRequest {
 }
 
 /// What giving up costs, or has cost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct SecretsReset {
     /// Whether it was only told.
     pub dry_run: bool,
