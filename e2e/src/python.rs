@@ -27,6 +27,8 @@ pub enum Python {
     ThingsboardRest,
     /// ThingsBoard's command line.
     ThingsboardCli,
+    /// `openapi-spec-validator`, a judge of OpenAPI documents.
+    OpenapiValidator,
 }
 
 impl Python {
@@ -50,6 +52,7 @@ impl Python {
             Self::ThingsboardCe => "python-tb-ce",
             Self::ThingsboardRest => "python-tb-rest",
             Self::ThingsboardCli => "python-tb-cli",
+            Self::OpenapiValidator => "python-openapi-validator",
         }
     }
 }

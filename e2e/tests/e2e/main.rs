@@ -12,6 +12,7 @@ mod keys;
 mod manners;
 mod manual;
 mod neighbours;
+mod openapi;
 mod operators;
 mod races;
 mod secrets;

@@ -10,7 +10,7 @@ mod told;
 
 use std::sync::LazyLock;
 
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use domain::Role;
 use serde_json::{Map, Value, json};
@@ -26,6 +26,8 @@ pub(super) const PATH: &str = "/openapi.json";
 
 /// The statuses of refusals that every call may meet.
 const ALWAYS: [u16; 6] = [400, 401, 403, 429, 500, 503];
+/// The statuses of all refusals.
+const REFUSALS: [u16; 10] = [400, 401, 403, 404, 409, 413, 422, 429, 500, 503];
 
 /// `GET /openapi.json`
 pub(super) async fn serve() -> impl IntoResponse {
@@ -58,10 +60,11 @@ pub fn document() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas.into_definitions(),
+            "responses": REFUSALS.iter().map(|status| (name_of(*status), refusal(*status))).collect::<Map<_, _>>(),
             "securitySchemes": { "bearer": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "An operator token (`muster operator-token create`), or the token of a log-in.",
+                "description": "An operator token (`muster operator token create`), or the token of a log-in.",
             } },
         },
     })
@@ -107,16 +110,25 @@ fn responses(route: &Route, status: u16, shape: &Shape) -> Value {
     let more = [(asks, 404), (changes, 409), (shape.body.is_some(), 413), (asks, 422)];
     let more = more.into_iter().filter_map(|(may, status)| may.then_some(status));
     for status in ALWAYS.into_iter().chain(more).chain(shape.refusals.iter().copied()) {
-        all.insert(status.to_string(), refusal(status));
+        let reference = format!("#/components/responses/{}", name_of(status));
+        all.insert(status.to_string(), json!({ "$ref": reference }));
     }
     Value::Object(all)
 }
 
 fn refusal(status: u16) -> Value {
-    let title = axum::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     let content = Map::from_iter([(PROBLEM_CONTENT_TYPE.to_owned(), json!({ "schema": schema }))]);
-    json!({ "description": title.unwrap_or("Refused"), "content": content })
+    json!({ "description": reason(status), "content": content })
+}
+
+/// The name of a refusal among the components.
+fn name_of(status: u16) -> String {
+    reason(status).replace(' ', "")
+}
+
+fn reason(status: u16) -> &'static str {
+    StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Refused")
 }
 
 /// Which roles may call it.

@@ -59,6 +59,7 @@ pub struct Device {
     pub gateway: bool,
     /// The attributes that the server's side gave it; only where one device is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub attributes: Option<serde_json::Value>,
     /// Of one that leaves: until when it can be taken back; only where one device is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -70,6 +70,7 @@ pub struct Profile {
     pub steps: Vec<ProfileStep>,
     /// The attributes that a device begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub initial_attributes: Option<serde_json::Value>,
     /// For how long a device that leaves can be taken back, in seconds.
     #[serde(default)]
@@ -190,6 +191,7 @@ pub struct ProfileCreate {
     pub steps: Vec<ProfileStep>,
     /// The attributes that a device begins with; a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub initial_attributes: Option<serde_json::Value>,
     /// For how long a device that leaves can be taken back, in seconds; absent = the server's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -240,6 +242,7 @@ pub struct ProfileSet {
     pub steps: Option<Vec<ProfileStep>>,
     /// The attributes that a device begins with; a JSON object.
     #[serde(default, skip_serializing_if = "Change::is_keep")]
+    #[schemars(with = "Change<serde_json::Map<String, serde_json::Value>>")]
     pub initial_attributes: Change<serde_json::Value>,
     /// For how long a device that leaves can be taken back, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -24,6 +24,7 @@ impl Schemas {
             asked: settings().with_transform(RecursiveTransform(tidied)).for_deserialize().into_generator(),
             answered: settings()
                 .with_transform(RecursiveTransform(tidied))
+                .with_transform(RecursiveTransform(always_there))
                 .with_transform(RecursiveTransform(without_null))
                 .for_serialize()
                 .into_generator(),
@@ -117,6 +118,25 @@ fn times_marked(schema: &mut Schema) {
         if is_time && is_text {
             property["format"] = json!("date-time");
         }
+    }
+}
+
+/// A default is for whoever reads an older server; ours writes the field always.
+fn always_there(schema: &mut Schema) {
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
+    let with_default = |(name, property): (&String, &mut Value)| {
+        property.as_object_mut()?.remove("default").map(|_| json!(name))
+    };
+    let written: Vec<Value> = properties.iter_mut().filter_map(with_default).collect();
+    if written.is_empty() {
+        return;
+    }
+    let required = schema.ensure_object().entry("required").or_insert_with(|| json!([]));
+    if let Value::Array(required) = required {
+        required.extend(written);
+        // Fields whose default is a function's stand there already.
+        required.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+        required.dedup();
     }
 }
 
