@@ -10,6 +10,7 @@
 //! | [`history`] | every value in the telemetry file, counted past the server |
 //! | [`python`] | unmodified clients, and the programs of the ThingsBoard document |
 //! | [`https`] | an HTTPS client that says which certificate it was shown |
+//! | [`openid`] | a real OpenID provider, and people who sign on there |
 //! | [`search`] | looking for secrets in whatever they could have leaked into |
 //! | [`mqtt`] | MQTT packets, for what no device does |
 //! | [`settings`] | how often and from which seed a test runs |
@@ -25,6 +26,7 @@ pub mod joined;
 pub mod mqtt;
 pub mod muster;
 pub mod musterd;
+pub mod openid;
 pub mod operator;
 pub mod python;
 pub mod search;

@@ -37,10 +37,7 @@ impl Python {
     /// # Errors
     /// If it cannot be made.
     pub fn interpreter(self) -> Result<PathBuf> {
-        static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
-        let installed = INSTALLED.get_or_init(|| install().map_err(|error| format!("{error:#}")));
-        installed.as_ref().map_err(|error| anyhow!("{error}"))?;
-        Ok(cache()?.join(self.folder()).join("bin/python"))
+        Ok(installed(self.folder())?.join("bin/python"))
     }
 
     fn folder(self) -> &'static str {
@@ -55,6 +52,14 @@ impl Python {
             Self::OpenapiValidator => "python-openapi-validator",
         }
     }
+}
+
+/// A folder in the cache; made by `e2e/install` where it is not there yet.
+pub(crate) fn installed(folder: &str) -> Result<PathBuf> {
+    static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
+    let installed = INSTALLED.get_or_init(|| install().map_err(|error| format!("{error:#}")));
+    installed.as_ref().map_err(|error| anyhow!("{error}"))?;
+    Ok(cache()?.join(folder))
 }
 
 fn install() -> Result<()> {

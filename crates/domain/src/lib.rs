@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod request;
 pub mod role;
 pub mod secret;
+pub mod sign_on;
 pub mod time;
 
 pub use attestation::{Attested, attest};
@@ -40,6 +41,7 @@ pub use refusal::{Kind, Refusal};
 pub use request::{Claim, Evidence, Origin, Request, Wire};
 pub use role::{Power, Role};
 pub use secret::{Secret, Verifier};
+pub use sign_on::SignOnRefusal;
 pub use time::Timestamp;
 
 /// Where chance comes from; an argument, so that a test can own it.

@@ -21,3 +21,4 @@ pub mod protocols;
 pub mod quickstart;
 pub mod restoring;
 pub mod serve;
+pub mod sign_on;

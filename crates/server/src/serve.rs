@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Extension;
 use domain::{Secret, Wire};
 use engine::{Engine, Ports, Rate, Registry};
 use store::{KeySource, Store};
@@ -19,6 +20,7 @@ use crate::layout::{Layout, make_private, say_private};
 use crate::listeners::tls::Certificate;
 use crate::listeners::{self, Limit, Stop, Stopper};
 use crate::protocols::{Faces, Protocols, thingsboard};
+use crate::sign_on::SignOn;
 use crate::{api, connectors, hooks, metrics, probes};
 
 /// How often figures that summarise others are brought up to date.
@@ -83,6 +85,10 @@ impl Server {
             stop.stopping(),
             config.http.trusted_proxies.is_empty() && config.https.trusted_proxies.is_empty(),
         ));
+        let operators = match SignOn::new(&config.sign_on.openid)? {
+            Some(sign_on) => operators.layer(Extension(sign_on)),
+            None => operators,
+        };
         let addresses = sockets.addresses()?;
         let http = Arc::new(listeners::http::Shared::new(protocols.clone(), operators, &config.http));
         let mqtt = Arc::new(listeners::mqtt::Shared::new(protocols, Arc::clone(&sessions), &config.mqtt));
@@ -202,6 +208,7 @@ async fn open(
         server: config.name.clone(),
         backend: config.database.backend(),
     };
+    let session_ms = u64::from(config.sign_on.openid.session_h) * 3_600_000;
     let (layout, keys, backups) = (layout.clone(), config.keys.clone(), config.backups());
     let opened = tokio::task::spawn_blocking(move || {
         layout.make()?;
@@ -218,6 +225,7 @@ async fn open(
         let engine = Engine::start(store.clone(), settings, &ports)?;
         let registry = Registry::new(store, ports, engine.told())
             .with_admin(admin_secret(&layout)?)
+            .with_sign_on_life(session_ms)
             .with_backups(backups, concat!("musterd ", env!("CARGO_PKG_VERSION")));
         match registry.why_locked() {
             None => registry.ensure_admin()?,

@@ -55,7 +55,7 @@ pub use record::{Entry, Lost, Recorded};
 pub use secrets::{
     Kek, KekNote, KeyError, KeyProvider, KeySource, LocalKek, Progress, ToSeal, Verified, Walk,
 };
-pub use tables::accounts::{Account, NewAccount};
+pub use tables::accounts::{Account, Link, NewAccount};
 pub use tables::attributes::{Attribute, AttributeScope};
 pub use tables::devices::{DeviceOrder, DeviceRow, DeviceSearch};
 pub use tables::freezes::{Freeze, Frozen};

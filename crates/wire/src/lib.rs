@@ -6,6 +6,7 @@
 pub mod admin;
 mod json;
 pub mod mqtt;
+pub mod openid;
 pub mod proxy_protocol;
 pub mod secret;
 pub mod thingsboard;

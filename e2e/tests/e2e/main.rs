@@ -13,6 +13,7 @@ mod manners;
 mod manual;
 mod neighbours;
 mod openapi;
+mod openid;
 mod operators;
 mod races;
 mod secrets;

@@ -34,6 +34,8 @@ pub struct AccountView {
     pub changed_at: Timestamp,
     /// Since when it is shut out.
     pub disabled_at: Option<Timestamp>,
+    /// The provider whose word opens it.
+    pub issuer: Option<String>,
 }
 
 /// What a new account is to be.
@@ -155,7 +157,7 @@ impl Registry {
         let (server, now) = (Operator::server("recover"), self.now());
         self.store.write(|change: &mut Change<'_>| {
             if let Some(present) = change.account_by_name(name)? {
-                change.delete_account(present.id)?;
+                change.delete_account(present.id, now)?;
             }
             let row = store::NewAccount { tenant: None, name, password: Some(&password), role: Role::Admin };
             let id = change.create_account(row, now)?;
@@ -171,9 +173,10 @@ impl Registry {
     /// `role-insufficient`, `account-not-found`.
     pub fn delete_account(&self, operator: &Operator, name: &str) -> Result<(), RegistryError> {
         operator.require(Power::Administer)?;
+        let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
             let account = reachable(change, operator, name)?;
-            change.delete_account(account.id)?;
+            change.delete_account(account.id, now)?;
             let detail = json!({ "account": account.id, "name": name });
             self.journal(change, operator, &Deed::of(account.tenant, "account-deleted", detail))
         })
@@ -214,6 +217,7 @@ fn view(account: Account, names: &HashMap<TenantId, String>) -> AccountView {
         created_at: account.created_at,
         changed_at: account.changed_at,
         disabled_at: account.disabled_at,
+        issuer: account.link.map(|link| link.issuer),
     }
 }
 

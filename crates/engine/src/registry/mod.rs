@@ -27,6 +27,7 @@ pub(crate) mod public_id;
 mod saving;
 mod secrets;
 mod sessions;
+mod sign_on;
 mod telemetry;
 mod tenants;
 
@@ -59,6 +60,7 @@ pub use public_id::IdKind;
 pub use saving::{DeviceSave, ProfileWanted, Saved, Uniquify};
 pub use secrets::{Reset, SecretsView};
 pub use sessions::{Session, TokenFault};
+pub use sign_on::Claimed;
 pub use store::{DeviceOrder, Kek, Progress, Tenant, Verified, Walk};
 pub use telemetry::{NewPoint, Reading};
 
@@ -132,6 +134,7 @@ pub struct Registry {
     backups: Arc<backups::Backups>,
     doorkeepers: Arc<passwords::Doorkeepers>,
     guesses: Arc<guesses::Guesses>,
+    sign_on: sign_on::SignOn,
 }
 
 // === impl Operator ===
@@ -185,6 +188,7 @@ impl Registry {
             backups: Arc::default(),
             doorkeepers: Arc::default(),
             guesses: Arc::default(),
+            sign_on: sign_on::SignOn::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use domain::{CredentialKeys, Power, Role, Secret, TenantId, Timestamp};
+use domain::{CredentialKeys, Power, Role, Secret, SignOnRefusal, TenantId, Timestamp};
 use serde_json::json;
 use store::{Change, StoreError};
 
@@ -68,6 +68,14 @@ pub enum AuthenticationRefusal {
     /// The account is shut out.
     #[error("This account is disabled.")]
     Disabled,
+    /// A provider's word does not let anybody in.
+    #[error("{}{}", refusal.sentence(), told(detail.as_deref()))]
+    SignOn {
+        /// Why.
+        refusal: SignOnRefusal,
+        /// What was seen, where that helps; never a token.
+        detail: Option<String>,
+    },
     /// Too many wait to be let in.
     #[error("Too many wait to be let in.")]
     Busy,
@@ -90,11 +98,30 @@ impl AuthenticationRefusal {
             AuthenticationRefusal::Revoked => "token-revoked",
             AuthenticationRefusal::Password => "password-wrong",
             AuthenticationRefusal::Disabled => "account-disabled",
+            AuthenticationRefusal::SignOn { refusal, .. } => refusal.code(),
             AuthenticationRefusal::Busy => "busy",
             AuthenticationRefusal::TooMany => "too-many-attempts",
             AuthenticationRefusal::Store(error) => error.refusal().code(),
         }
     }
+
+    /// What to try, where it is not plain from the sentence.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            AuthenticationRefusal::SignOn { refusal, .. } => Some(refusal.hint()),
+            _ => None,
+        }
+    }
+}
+
+impl From<SignOnRefusal> for AuthenticationRefusal {
+    fn from(refusal: SignOnRefusal) -> AuthenticationRefusal {
+        AuthenticationRefusal::SignOn { refusal, detail: None }
+    }
+}
+
+fn told(detail: Option<&str>) -> String {
+    detail.map(|detail| format!(" {detail}")).unwrap_or_default()
 }
 
 // === impl Registry ===
@@ -109,18 +136,30 @@ impl Registry {
         bearer: &Secret,
         source: Option<IpAddr>,
     ) -> Result<Operator, AuthenticationRefusal> {
-        let bucket = source.map(|source| BucketKey::new(source, None));
-        let now = self.now();
-        if bucket.is_some_and(|bucket| !self.failures.allows_strangers(bucket, now)) {
-            return Err(AuthenticationRefusal::TooMany);
-        }
-        let judged = self.holder(bearer, source, now);
-        match (&judged, bucket) {
+        self.may_try(source)?;
+        let judged = self.holder(bearer, source, self.now());
+        match &judged {
             // A store that does not answer says nothing against the bearer.
-            (Ok(_) | Err(AuthenticationRefusal::Store(_)), _) | (_, None) => {}
-            (Err(_), Some(bucket)) => self.failures.unproven(bucket, now),
+            Ok(_) | Err(AuthenticationRefusal::Store(_)) => {}
+            Err(_) => self.has_failed(source),
         }
         judged
+    }
+
+    /// Whether a bearer from this source is looked at.
+    ///
+    /// # Errors
+    /// `too-many-attempts`.
+    pub fn may_try(&self, source: Option<IpAddr>) -> Result<(), AuthenticationRefusal> {
+        let bucket = source.map(|source| BucketKey::new(source, None));
+        let allowed = bucket.is_none_or(|bucket| self.failures.allows_strangers(bucket, self.now()));
+        if allowed { Ok(()) } else { Err(AuthenticationRefusal::TooMany) }
+    }
+
+    pub(super) fn has_failed(&self, source: Option<IpAddr>) {
+        if let Some(source) = source {
+            self.failures.unproven(BucketKey::new(source, None), self.now());
+        }
     }
 
     /// Makes sure that the first admin's secret opens the whole server: the first operator token, made before

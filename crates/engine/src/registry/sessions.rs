@@ -193,6 +193,9 @@ impl Registry {
         if found.disabled_at.is_some() {
             return Err(AuthenticationRefusal::Disabled);
         }
+        if found.link.as_ref().is_some_and(|link| self.word_is_over(link)) {
+            return Err(AuthenticationRefusal::Expired);
+        }
         let operator = operator(&found, source);
         Ok(Session { operator, account, name: found.name, epoch, id: session.to_owned() })
     }
@@ -273,14 +276,14 @@ impl Registry {
     }
 }
 
-fn not_recorded(error: RegistryError) -> AuthenticationRefusal {
+pub(super) fn not_recorded(error: RegistryError) -> AuthenticationRefusal {
     match error {
         RegistryError::Store(error) => AuthenticationRefusal::Store(error),
         other => AuthenticationRefusal::Store(StoreError::Unavailable(other.to_string())),
     }
 }
 
-fn operator(account: &Account, source: Option<IpAddr>) -> Operator {
+pub(super) fn operator(account: &Account, source: Option<IpAddr>) -> Operator {
     Operator {
         actor: format!("account:{}", account.name),
         right: account.tenant.map_or(Right::Server, Right::Tenant),

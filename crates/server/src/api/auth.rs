@@ -1,6 +1,7 @@
 //! Who calls? `Authorization: Bearer`, compared by keyed verifier.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, Request, State};
@@ -15,6 +16,7 @@ use serde::Serialize;
 use wire::admin::{OperatorRight, OperatorRole};
 
 use crate::listeners::Peer;
+use crate::sign_on::SignOn;
 
 use super::problem::No;
 use super::routes::Need;
@@ -26,7 +28,9 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Result<Response, No> {
-    let operator = authenticate(&registry, request.headers(), source(request.extensions())).await?;
+    let sign_on = request.extensions().get::<Arc<SignOn>>().map(Arc::as_ref);
+    let source = source(request.extensions());
+    let operator = authenticate(&registry, sign_on, request.headers(), source).await?;
     need.check(&operator)?;
     request.extensions_mut().insert(operator);
     Ok(next.run(request).await)
@@ -35,7 +39,7 @@ pub(super) async fn guard(
 /// Whether a request carries the token of an operator of the whole server, for what is not part of the
 /// API but not for everyone either. A failure counts as one.
 pub async fn is_operator(registry: &Registry, headers: &HeaderMap, source: Option<IpAddr>) -> bool {
-    authenticate(registry, headers, source).await.is_ok_and(|operator| operator.right == Right::Server)
+    authenticate(registry, None, headers, source).await.is_ok_and(|operator| operator.right == Right::Server)
 }
 
 /// The peer's address, where the listener noted it.
@@ -45,6 +49,7 @@ pub(super) fn source(extensions: &Extensions) -> Option<IpAddr> {
 
 async fn authenticate(
     registry: &Registry,
+    sign_on: Option<&SignOn>,
     headers: &HeaderMap,
     source: Option<IpAddr>,
 ) -> Result<Operator, No> {
@@ -57,6 +62,10 @@ async fn authenticate(
         )
         .hint("Send it as `Authorization: Bearer TOKEN`."));
     };
+    if let Some(sign_on) = sign_on.filter(|sign_on| sign_on.is_meant_by(token.expose())) {
+        let session = sign_on.recognise(registry, &token, None, source).await?;
+        return Ok(session.operator);
+    }
     let registry = registry.clone();
     let done = tokio::task::spawn_blocking(move || {
         if thingsboard_rest::looks_like_session(token.expose()) {

@@ -83,10 +83,24 @@ impl From<AuthenticationRefusal> for No {
             | AuthenticationRefusal::Revoked
             | AuthenticationRefusal::Password
             | AuthenticationRefusal::Disabled => StatusCode::UNAUTHORIZED,
+            AuthenticationRefusal::SignOn { refusal, .. } => sign_on_status(refusal.kind()),
             AuthenticationRefusal::TooMany | AuthenticationRefusal::Busy => StatusCode::TOO_MANY_REQUESTS,
             AuthenticationRefusal::Store(error) => store_status(error),
         };
-        No::new(status, refusal.code(), refusal.to_string())
+        let no = No::new(status, refusal.code(), refusal.to_string());
+        match refusal.hint() {
+            Some(hint) => no.hint(hint),
+            None => no,
+        }
+    }
+}
+
+fn sign_on_status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::UNAUTHORIZED,
     }
 }
 

@@ -240,6 +240,7 @@ fn problems(config: &Config) -> Vec<(&'static str, String)> {
     found.extend(key_problems(&config.keys));
     found.extend(tls_problems(&config.https));
     found.extend(front_problems(config));
+    found.extend(super::sign_on::problems(&config.sign_on.openid));
     if let Err(error) = config.log.filter.parse::<tracing_subscriber::EnvFilter>() {
         found.push(("log.filter", error.to_string()));
     }

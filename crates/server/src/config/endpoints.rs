@@ -71,7 +71,7 @@ impl Endpoint {
     }
 }
 
-fn named(path: &Path) -> Option<&Path> {
+pub(super) fn named(path: &Path) -> Option<&Path> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
 }
 
@@ -143,6 +143,6 @@ fn problems_of(endpoint: &Endpoint, lease_s: u32) -> Vec<(&'static str, String)>
     found
 }
 
-fn unusable<T>(key: &'static str, read: anyhow::Result<T>) -> Option<(&'static str, String)> {
+pub(super) fn unusable<T>(key: &'static str, read: anyhow::Result<T>) -> Option<(&'static str, String)> {
     read.err().map(|error| (key, format!("{error:#}")))
 }

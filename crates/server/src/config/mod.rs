@@ -7,6 +7,7 @@ mod bind;
 mod check;
 mod endpoints;
 mod place;
+mod sign_on;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use serde::Deserialize;
 pub use bind::Bind;
 pub use endpoints::{Endpoint, EndpointKind};
 pub use place::Mistake;
+pub use sign_on::{OpenId, SignOn};
 
 use crate::listeners::Front;
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub devices: Devices,
     /// How durable work is done.
     pub operations: Operations,
+    /// By whose word people sign on.
+    pub sign_on: SignOn,
     /// How the server ends.
     pub stop: Stop,
     /// The log.

@@ -29,7 +29,7 @@ fn every_key_of_the_defaults_has_a_comment_above_it() {
         let is_key = line.contains(" = ") && !line.starts_with('#');
         assert!(!is_key || commented, "{line}");
         commented = line.starts_with('#') || (is_key && line.starts_with("certificate"));
-        commented |= is_key && line.starts_with("unproven_per_second");
+        commented |= is_key && ["unproven_per_second", "timeout_s"].iter().any(|key| line.starts_with(key));
     }
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::Context;
 use engine::Fault;
 use ipnet::IpNet;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{ACCEPT, HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate, Client, StatusCode, Url};
 use tokio::sync::Semaphore;
 
@@ -126,6 +126,20 @@ impl Outbound {
             return Ok(Reply { status, body: body? });
         }
         Err(faults::of_status(&self.origin(), status, wait, &body.unwrap_or_default()))
+    }
+
+    /// Gets what is there, whatever its status.
+    ///
+    /// # Errors
+    /// As the module says, but for statuses.
+    pub async fn get(&self) -> Result<Reply, Fault> {
+        let Ok(_turn) = self.turns.acquire().await else {
+            return Err(Fault::temporary("unreachable", "the server is stopping"));
+        };
+        let request = self.client.get(self.url.clone()).header(ACCEPT, "application/json");
+        let mut response = request.send().await.map_err(|error| faults::of_call(&self.origin(), &error))?;
+        let (status, body) = (response.status(), self.read(&mut response).await?);
+        Ok(Reply { status, body })
     }
 
     async fn read(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Fault> {

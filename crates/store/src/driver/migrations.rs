@@ -39,6 +39,7 @@ pub(crate) const MAIN: Schema = Schema {
         // An older server would take every token for an admin's, and would not know what is frozen.
         Step { sql: include_str!("../../migrations/main/0007_operators.sql"), compatible_from: 7 },
         Step { sql: include_str!("../../migrations/main/0008_attributes.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/main/0009_sign_on.sql"), compatible_from: 2 },
     ],
     postgres: &[
         Step { sql: include_str!("../../migrations/postgres/main/0001_first.sql"), compatible_from: 1 },
@@ -49,6 +50,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/postgres/main/0006_devices.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0007_operators.sql"), compatible_from: 7 },
         Step { sql: include_str!("../../migrations/postgres/main/0008_attributes.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/postgres/main/0009_sign_on.sql"), compatible_from: 2 },
     ],
 };
 

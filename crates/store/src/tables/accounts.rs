@@ -28,6 +28,19 @@ pub struct Account {
     pub changed_at: Timestamp,
     /// Since when it is shut out.
     pub disabled_at: Option<Timestamp>,
+    /// Whose word opens it, where it belongs to somebody whom a provider vouches for.
+    pub link: Option<Link>,
+}
+
+/// By whose word an account is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The provider, as it calls itself.
+    pub issuer: String,
+    /// What it calls the account's owner.
+    pub subject: String,
+    /// When it last gave its word.
+    pub vouched_at: Timestamp,
 }
 
 /// What a new account is to be.
@@ -43,7 +56,8 @@ pub struct NewAccount<'a> {
     pub role: Role,
 }
 
-const COLUMNS: &str = "id, tenant, name, password, role, epoch, created_at, changed_at, disabled_at";
+const COLUMNS: &str = "id, tenant, name, password, role, epoch, created_at, changed_at, disabled_at, \
+                       issuer, subject, vouched_at";
 
 impl View<'_> {
     /// All accounts, by name.
@@ -72,6 +86,26 @@ impl View<'_> {
     pub fn account(&self, id: u64) -> Result<Option<Account>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM accounts WHERE id = ?{}", self.held);
         self.sql.first(&sql, params![id], read)
+    }
+
+    /// The account that a provider's word about a subject opens.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn account_of_subject(&self, issuer: &str, subject: &str) -> Result<Option<Account>, StoreError> {
+        let Ok(subject) = storable(subject, "a subject") else { return Ok(None) };
+        let sql = format!("SELECT {COLUMNS} FROM accounts WHERE issuer = ? AND subject = ?{}", self.held);
+        self.sql.first(&sql, params![issuer, subject], read)
+    }
+
+    /// When the account of a subject was removed last.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn subject_removed_at(&self, issuer: &str, subject: &str) -> Result<Option<Timestamp>, StoreError> {
+        let Ok(subject) = storable(subject, "a subject") else { return Ok(None) };
+        let sql = "SELECT removed_at FROM removed_subjects WHERE issuer = ? AND subject = ?";
+        self.sql.first(sql, params![issuer, subject], |row| row.time(0))
     }
 
     /// Whether a session was left before its end.
@@ -117,11 +151,51 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Deletes an account. Its number is not used again.
+    /// Opens an account by a provider's word from now on.
+    ///
+    /// # Errors
+    /// What the database says, also where another account is opened by the same word.
+    pub fn link_account(&mut self, id: u64, link: &Link) -> Result<(), StoreError> {
+        let sql = "UPDATE accounts SET issuer = ?, subject = ?, vouched_at = ? WHERE id = ?";
+        let subject = storable(&link.subject, "a subject")?;
+        self.sql.execute(sql, params![link.issuer.as_str(), subject, link.vouched_at, id])?;
+        Ok(())
+    }
+
+    /// Notes that a provider has given its word once more. Where that changes the account's role or tenant, its
+    /// sessions end.
     ///
     /// # Errors
     /// What the database says.
-    pub fn delete_account(&mut self, id: u64) -> Result<(), StoreError> {
+    pub fn vouch(
+        &mut self,
+        account: u64,
+        role: Role,
+        tenant: Option<TenantId>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Some(present) = self.account(account)? else { return Ok(()) };
+        let sql = "UPDATE accounts SET vouched_at = ? WHERE id = ?";
+        self.sql.execute(sql, params![now, account])?;
+        if (present.role, present.tenant) != (role, tenant) {
+            let sql = "UPDATE accounts SET role = ?, tenant = ?, changed_at = ?,
+                       epoch = CASE WHEN epoch < ? THEN ? ELSE epoch + 1 END WHERE id = ?";
+            self.sql.execute(sql, params![role.word(), tenant, now, now, now, account])?;
+        }
+        Ok(())
+    }
+
+    /// Deletes an account. Its number is not used again, and what a provider has said of its owner until now does
+    /// not open another one.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn delete_account(&mut self, id: u64, now: Timestamp) -> Result<(), StoreError> {
+        if let Some(Link { issuer, subject, .. }) = self.account(id)?.and_then(|account| account.link) {
+            let sql = "INSERT INTO removed_subjects (issuer, subject, removed_at) VALUES (?, ?, ?)
+                       ON CONFLICT (issuer, subject) DO UPDATE SET removed_at = excluded.removed_at";
+            self.sql.execute(sql, params![issuer.as_str(), subject.as_str(), now])?;
+        }
         self.sql.execute("DELETE FROM accounts WHERE id = ?", params![id])?;
         Ok(())
     }
@@ -144,6 +218,10 @@ impl Change<'_> {
 }
 
 fn read(row: &Row<'_>) -> Result<Account, StoreError> {
+    let link = match (row.opt_string(9)?, row.opt_string(10)?, row.opt_time(11)?) {
+        (Some(issuer), Some(subject), Some(vouched_at)) => Some(Link { issuer, subject, vouched_at }),
+        _ => None,
+    };
     Ok(Account {
         id: row.unsigned(0)?,
         tenant: row.opt_unsigned(1)?.map(TenantId),
@@ -154,6 +232,7 @@ fn read(row: &Row<'_>) -> Result<Account, StoreError> {
         created_at: row.time(6)?,
         changed_at: row.time(7)?,
         disabled_at: row.opt_time(8)?,
+        link,
     })
 }
 

@@ -1,6 +1,6 @@
 use domain::profile::NamePattern;
 use domain::{DeviceRecord, DeviceState, Profile, Reprovision, Role, Secret, TenantId, Timestamp, Version};
-use store::{Change, Freeze, Frozen, NewAccount, NewOperatorToken, SecretLimits, StoreError};
+use store::{Change, Freeze, Frozen, Link, NewAccount, NewOperatorToken, SecretLimits, StoreError};
 
 use crate::house::{HOME, House, NOW};
 
@@ -168,11 +168,43 @@ fn an_account_is_found_by_name_and_each_change_ends_its_sessions() {
     assert!(found().epoch > epoch);
     assert_eq!((found().created_at, found().changed_at), (NOW, NOW.plus_ms(5)));
     assert_eq!(house.store.read(|view| view.accounts()).unwrap().len(), 1);
-    write(&house, |change| change.delete_account(id));
+    write(&house, |change| change.delete_account(id, NOW));
     assert!(house.store.read(|view| view.account(id)).unwrap().is_none());
     assert!(house.store.read(|view| view.account_by_name("a\0b")).unwrap().is_none());
     let again = write(&house, |change| change.create_account(new, NOW));
     assert!(again > id, "a number is not used twice");
+}
+
+#[test]
+fn an_account_that_a_provider_opens_follows_its_word_until_it_is_removed() {
+    let house = House::new();
+    let link = Link { issuer: "https://id".into(), subject: "42".into(), vouched_at: NOW };
+    let make = |name| {
+        house.store.write(|change: &mut Change<'_>| {
+            let new = NewAccount { tenant: None, name, password: None, role: Role::Viewer };
+            let id = change.create_account(new, NOW)?;
+            change.link_account(id, &link).map(|()| id)
+        })
+    };
+    let id = make("ann@b").unwrap();
+    assert!(make("other").is_err(), "one subject has one account");
+    let found = || house.store.read(|view| view.account_of_subject("https://id", "42")).unwrap();
+    let account = found().unwrap();
+    assert_eq!((account.id, account.link.as_ref()), (id, Some(&link)));
+    write(&house, |change| change.vouch(id, Role::Viewer, None, NOW.plus_ms(1)));
+    let again = found().unwrap();
+    assert_eq!((again.epoch, again.link.unwrap().vouched_at), (account.epoch, NOW.plus_ms(1)));
+    write(&house, |change| change.vouch(id, Role::Viewer, Some(HOME), NOW.plus_ms(2)));
+    let moved = found().unwrap();
+    assert!(moved.tenant == Some(HOME) && moved.epoch > account.epoch, "its sessions have ended");
+
+    let removed = || house.store.read(|view| view.subject_removed_at("https://id", "42")).unwrap();
+    assert_eq!(removed(), None);
+    write(&house, |change| change.delete_account(id, NOW.plus_ms(3)));
+    assert!(found().is_none() && removed() == Some(NOW.plus_ms(3)));
+    let id = make("ann@b").unwrap();
+    write(&house, |change| change.delete_account(id, NOW.plus_ms(9)));
+    assert_eq!(removed(), Some(NOW.plus_ms(9)));
 }
 
 #[test]

@@ -204,9 +204,9 @@ fn words(error: &RegistryError) -> Option<&'static str> {
 impl From<AuthenticationRefusal> for Wrong {
     fn from(refusal: AuthenticationRefusal) -> Wrong {
         match &refusal {
-            AuthenticationRefusal::Unknown | AuthenticationRefusal::Password => {
-                Wrong::unauthorized("Invalid username or password")
-            }
+            AuthenticationRefusal::Unknown
+            | AuthenticationRefusal::Password
+            | AuthenticationRefusal::SignOn { .. } => Wrong::unauthorized("Invalid username or password"),
             AuthenticationRefusal::Expired | AuthenticationRefusal::Revoked => Wrong::expired(),
             AuthenticationRefusal::Disabled => Wrong::unauthorized("User account is not active"),
             AuthenticationRefusal::TooMany | AuthenticationRefusal::Busy => {

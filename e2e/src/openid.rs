@@ -1,0 +1,176 @@
+//! A real OpenID provider: `oidc-provider` for Node.js, with people who sign on as soon as they come.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::http::{HttpConnection, Reply};
+use testkit::process::Process;
+use testkit::wait::free_ports;
+
+use crate::PATIENCE;
+use crate::muster::ended;
+use crate::python::installed;
+
+/// A code verifier and its challenge (RFC 7636, appendix B).
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+/// Where the provider sends people back to; nobody listens there.
+const CALLBACK: &str = "http://127.0.0.1:1/callback";
+
+/// A provider, killed on drop.
+#[derive(Debug)]
+pub struct Provider {
+    process: Process,
+    port: u16,
+    packages: PathBuf,
+    home: TempDir,
+}
+
+/// What somebody who signed on is given.
+#[derive(Debug)]
+pub struct Tokens {
+    /// Says who somebody is.
+    pub id: String,
+    /// Lets its bearer in; a JWT.
+    pub access: String,
+}
+
+impl Provider {
+    /// Starts one that serves.
+    ///
+    /// # Errors
+    /// If it cannot be installed or started.
+    pub fn start() -> Result<Self> {
+        let [port] = free_ports()?;
+        let packages = installed("node-oidc-provider")?;
+        let process = launch(&packages, port)?;
+        Ok(Self { process, port, packages, home: tempfile::tempdir()? })
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// If it cannot be ended.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.kill().map(drop)
+    }
+
+    /// Starts it again, at the same address, with other keys.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = launch(&self.packages, self.port)?;
+        Ok(())
+    }
+
+    /// What it calls itself.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The server's configuration for it: `roles` as a list in TOML.
+    ///
+    /// # Errors
+    /// If the client's secret cannot be written.
+    pub fn config(&self, roles: &str) -> Result<String> {
+        let secret = self.home.path().join("secret");
+        std::fs::write(&secret, "the secret of muster\n")?;
+        let (issuer, secret) = (self.issuer(), secret.display());
+        Ok(format!(
+            "[sign_on.openid]\nissuer = \"{issuer}\"\nclient_id = \"muster\"\nclient_secret_file = \"{secret}\"\n\
+             roles = {roles}\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n"
+        ))
+    }
+
+    /// Puts somebody into groups, and out of all others.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn put(&self, who: &str, groups: &str) -> Result<()> {
+        self.order(&format!("groups?sub={who}&groups={groups}"))
+    }
+
+    /// Tokens are good for so long from now on; less than nothing makes expired ones.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn set_life(&self, seconds: i64) -> Result<()> {
+        self.order(&format!("life?seconds={seconds}"))
+    }
+
+    /// Takes new keys and forgets the old ones.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn rotate_keys(&self) -> Result<()> {
+        self.order("rotate")
+    }
+
+    /// Whoever comes without a name is this one from now on.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn expect(&self, who: &str) -> Result<()> {
+        self.order(&format!("who?sub={who}"))
+    }
+
+    fn order(&self, what: &str) -> Result<()> {
+        let reply = self.get(&format!("/test/{what}"))?;
+        ensure!(reply.status == 200, "{what}: {}", reply.status_line);
+        Ok(())
+    }
+
+    fn get(&self, path: &str) -> Result<Reply> {
+        HttpConnection::open(("127.0.0.1", self.port))?.get(path)
+    }
+
+    /// Somebody signs on for a client: at the browser first, then with the code.
+    ///
+    /// # Errors
+    /// If that gives no tokens.
+    pub fn sign_on(&self, client: &str, who: &str) -> Result<Tokens> {
+        let issuer = self.issuer();
+        let begin = format!(
+            "{issuer}/auth?client_id={client}&response_type=code&scope=openid%20email&redirect_uri={CALLBACK}\
+             &code_challenge={CHALLENGE}&code_challenge_method=S256&login_hint={who}&resource=urn:muster"
+        );
+        let arrived = self.browse(&begin)?;
+        let (_, code) = arrived.split_once("code=").with_context(|| format!("no code: {arrived}"))?;
+        let code = code.split('&').next().unwrap_or_default();
+        let secret = format!("{client}:the%20secret%20of%20{client}");
+        let body = format!(
+            "grant_type=authorization_code&code={code}&redirect_uri={CALLBACK}&code_verifier={VERIFIER}\
+             &resource=urn:muster"
+        );
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--user", &secret, "--data", &body]).arg(format!("{issuer}/token"));
+        let answer = ended(&mut curl)?.out;
+        let answer: Value = serde_json::from_str(&answer).with_context(|| answer.clone())?;
+        let token = |name: &str| answer[name].as_str().map(str::to_owned).with_context(|| answer.to_string());
+        Ok(Tokens { id: token("id_token")?, access: token("access_token")? })
+    }
+
+    /// Follows an address as a browser does; where it ends, whether somebody listens there or not.
+    ///
+    /// # Errors
+    /// If no browser can be started.
+    pub fn browse(&self, address: &str) -> Result<String> {
+        let jar = tempfile::NamedTempFile::new_in(self.home.path())?;
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--location", "--output", "/dev/null", "--write-out", "%{url_effective}"]);
+        curl.arg("--cookie-jar").arg(jar.path()).arg("--cookie").arg(jar.path()).arg(address);
+        Ok(ended(&mut curl)?.out)
+    }
+}
+
+fn launch(packages: &std::path::Path, port: u16) -> Result<Process> {
+    let program = crate::own("programs/openid_provider.mjs");
+    let process = Process::start(Command::new("node").arg(program).arg(packages).arg(port.to_string()))?;
+    process.wait_for_line(PATIENCE, |line| line == "listening")?;
+    Ok(process)
+}
