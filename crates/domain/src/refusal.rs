@@ -195,6 +195,13 @@ refusals! {
         "Look into the server's log; this is worth a report.";
 }
 
+impl Refusal {
+    /// The refusal with this code.
+    pub fn of_code(code: &str) -> Option<Refusal> {
+        Refusal::ALL.iter().copied().find(|refusal| refusal.code() == code)
+    }
+}
+
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.sentence())

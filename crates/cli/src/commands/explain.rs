@@ -2,22 +2,22 @@
 
 use std::net::IpAddr;
 
-use wire::admin::{CheckAnswer, Explain, ExplainedCheck, Page, Verdict};
+use wire::admin::{Attempt, AttemptOutcome, CheckAnswer, Explain, ExplainedCheck, Page, Verdict};
 
 use super::Scope;
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::render::{Output, Row};
+use crate::render::{self, Output, Row};
 
 /// Flags of `explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What the device calls itself
     registration_id: String,
-    /// The profile it would come under; without it the device's own, or each in turn
+    /// The profile it would come under; without it that of its last attempt if it was refused, the device's own, or each in turn
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// The address it would come from
+    /// The address it would come from; without it that of its last attempt
     #[arg(long, value_name = "ADDRESS")]
     source: Option<IpAddr>,
     #[command(flatten)]
@@ -47,6 +47,9 @@ fn show(explanation: &Explain, out: &mut Output) -> Result<(), Failure> {
     listing.page(&explanation.checks)?;
     listing.close()?;
     out.note(&verdict_in_words(explanation))?;
+    if let Some(last) = &explanation.last_attempt {
+        out.note(&attempt_in_words(last))?;
+    }
     for hint in explanation.checks.iter().filter_map(|check| check.hint.as_ref()) {
         out.note(&format!("  hint: {hint}"))?;
     }
@@ -67,6 +70,17 @@ fn verdict_in_words(explanation: &Explain) -> String {
             format!("Nothing known stands against {device}{under}; not every check could be judged.")
         }
     }
+}
+
+fn attempt_in_words(last: &Attempt) -> String {
+    let from = last.source.as_ref().map(|source| format!(" from {source}")).unwrap_or_default();
+    let came = match (&last.outcome, &last.code, &last.sentence) {
+        (AttemptOutcome::Granted, ..) => "it was provisioned".to_owned(),
+        (AttemptOutcome::Unchanged, ..) => "it was told the same again".to_owned(),
+        (_, Some(code), Some(sentence)) => format!("`{code}`: {sentence}"),
+        (_, code, _) => render::or_dash(code.as_deref()),
+    };
+    format!("  its last attempt, {}{from} by {}: {came}", last.at, last.wire)
 }
 
 fn first_no(checks: &[ExplainedCheck]) -> Option<&ExplainedCheck> {
@@ -99,7 +113,7 @@ mod tests {
             hint: None,
         };
         let profile = Some("press".to_owned());
-        Explain { registration_id: "pump-17".to_owned(), profile, verdict, checks: vec![check] }
+        Explain { registration_id: "pump-17".to_owned(), profile, verdict, checks: vec![check], last_attempt: None }
     }
 
     #[test]

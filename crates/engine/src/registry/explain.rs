@@ -1,25 +1,27 @@
 //! What would happen to a registration id, and why: every check with its answer.
 //!
 //! The checks are those that devices meet, in the order in which they meet them: first what attestation
-//! asks, as far as it can be judged without the device, then admission's own table.
+//! asks, then admission's own table. What cannot be judged without the device, its last attempt tells: the profile
+//! whose key it brought, the address it came from, whether its secret was right.
 
 use std::net::IpAddr;
 
 use domain::admission::{self, Answer, Inquiry};
 use domain::name::Name;
 use domain::{DeviceRecord, Profile, Refusal, StandingQuestion, TenantId, Timestamp};
-use store::{StoreError, View};
 
-use super::{Registry, RegistryError, Tenant, What};
+use super::journal::{Attempt, AttemptOutcome};
+use super::{Operator, Registry, RegistryError, Tenant, What};
 
 /// A request that is only supposed; it cannot be recorded.
 #[derive(Clone, Copy, Debug)]
 pub struct Supposed<'a> {
     /// The registration id, as a device would send it.
     pub registration_id: &'a str,
-    /// The profile it would come under; `None` means the device's own, or each in turn.
+    /// The profile it would come under; `None` means that of a last attempt that was refused, else the device's own,
+    /// else each in turn.
     pub profile: Option<&'a str>,
-    /// Where it would come from.
+    /// Where it would come from; `None` means where its last attempt came from.
     pub source: Option<IpAddr>,
 }
 
@@ -30,6 +32,8 @@ pub struct Explanation {
     pub profile: Option<String>,
     /// Every check, in the order in which they are made.
     pub checks: Vec<ExplainedCheck>,
+    /// What the device tried last, where it is among the newest attempts of all.
+    pub last_attempt: Option<Attempt>,
 }
 
 /// One check and what it says.
@@ -152,40 +156,69 @@ impl ExplainedCheck {
 // === impl Registry ===
 
 impl Registry {
-    /// Explains what a supposed request would meet: under the named profile, else under the device's own,
-    /// else under each profile of the tenant.
+    /// Explains what a supposed request would meet: under the named profile, else under that of the last attempt
+    /// if it was refused, else under the device's own, else under each profile of the tenant.
     ///
     /// # Errors
     /// `profile-not-found` for a profile that was named and is not there; what the store says.
     pub fn explain(
         &self,
+        operator: &Operator,
         tenant: &Tenant,
         supposed: &Supposed<'_>,
     ) -> Result<Vec<Explanation>, RegistryError> {
-        let now = self.now();
         let name = Name::from_device(Some(supposed.registration_id));
-        let (device, profiles) = self.store.read(|view| {
-            let device = match &name {
-                Ok(Some(name)) => view.device_named(tenant.id, name.as_str())?,
-                _ => None,
-            };
-            let profiles =
-                candidates(view, tenant.id, supposed.profile, device.as_ref().map(|row| &row.record))?;
-            Ok((device.map(|row| row.record), profiles))
-        })?;
-        let questions = self.questions(&name, &profiles)?;
-        let explained = profiles.iter().zip(&questions).map(|(it, question)| {
-            explain(it, &name, device.as_ref(), question.as_ref(), supposed.source, now)
-        });
-        match (supposed.profile, profiles.is_empty()) {
-            (Some(named), true) => Err(RegistryError::not_found(What::Profile, named)),
-            (None, true) => Ok(vec![without_profile(&name)]),
-            _ => Ok(explained.collect()),
+        let device = self.record_named(tenant, &name)?;
+        let last = self.last_attempt(operator, tenant, device.as_ref(), supposed.registration_id)?;
+        let profiles = self.candidates(tenant.id, supposed.profile, last.as_ref(), device.as_ref())?;
+        if let (Some(named), true) = (supposed.profile, profiles.is_empty()) {
+            return Err(RegistryError::not_found(What::Profile, named));
         }
+        let questions = self.questions(&name, &profiles)?;
+        let source = supposed.source.or_else(|| last.as_ref()?.source.as_ref()?.parse().ok());
+        let now = self.now();
+        let judged = profiles.iter().zip(&questions).map(|(profile, question)| {
+            let checks = judge(profile, &name, device.as_ref(), question.as_ref(), source, now);
+            (Some(profile.name.clone()), checks)
+        });
+        // A tenant without profiles lets nobody in.
+        let nowhere = (None, before_admission(Answer::No(Refusal::ProfileUnknown), &name));
+        let judged = judged.chain(profiles.is_empty().then_some(nowhere));
+        Ok(judged.map(|(profile, checks)| Explanation::of(profile, checks, last.as_ref())).collect())
     }
-}
 
-impl Registry {
+    fn record_named(
+        &self,
+        tenant: &Tenant,
+        name: &Result<Option<Name>, Refusal>,
+    ) -> Result<Option<DeviceRecord>, RegistryError> {
+        let Ok(Some(name)) = name else { return Ok(None) };
+        let row = self.store.read(|view| view.device_named(tenant.id, name.as_str()))?;
+        Ok(row.map(|row| row.record))
+    }
+
+    fn candidates(
+        &self,
+        tenant: TenantId,
+        named: Option<&str>,
+        last: Option<&Attempt>,
+        device: Option<&DeviceRecord>,
+    ) -> Result<Vec<Profile>, RegistryError> {
+        let refused = last.filter(|it| matches!(it.outcome, AttemptOutcome::Refused(_)));
+        let tried = refused.and_then(|it| it.profile.as_deref());
+        let found = self.store.read(|view| {
+            let of = |name: &str| view.profile_by_name(tenant, name);
+            let one = match (named, tried.map(of).transpose()?.flatten(), device) {
+                (Some(named), ..) => of(named)?,
+                (None, Some(tried), _) => Some(tried),
+                (None, None, Some(device)) => view.profile_by_id(device.profile)?,
+                (None, None, None) => return view.profiles(tenant),
+            };
+            Ok(one.into_iter().collect())
+        })?;
+        Ok(found.into_iter().map(|row| row.profile).collect())
+    }
+
     /// The question that stands for the name under each of the profiles.
     fn questions(
         &self,
@@ -198,28 +231,46 @@ impl Registry {
     }
 }
 
-fn candidates(
-    view: &View<'_>,
-    tenant: TenantId,
-    named: Option<&str>,
-    device: Option<&DeviceRecord>,
-) -> Result<Vec<Profile>, StoreError> {
-    let one = match (named, device) {
-        (Some(named), _) => view.profile_by_name(tenant, named)?,
-        (None, Some(device)) => view.profile_by_id(device.profile)?,
-        (None, None) => return Ok(view.profiles(tenant)?.into_iter().map(|row| row.profile).collect()),
-    };
-    Ok(one.into_iter().map(|row| row.profile).collect())
+impl Explanation {
+    /// What the checks leave open, the last attempt may have met.
+    fn of(profile: Option<String>, mut checks: Vec<ExplainedCheck>, last: Option<&Attempt>) -> Explanation {
+        let met = last.and_then(Attempt::refusal).and_then(|refusal| Some((seen_by(refusal)?, refusal)));
+        if let Some((check, refusal)) = met {
+            let open = checks.iter_mut().find(|it| it.check == check && it.answer == Answer::Unknown);
+            if let Some(open) = open {
+                open.answer = Answer::No(refusal);
+            }
+        }
+        Explanation { profile, checks, last_attempt: last.cloned() }
+    }
 }
 
-fn explain(
+/// The check whose answer depends on what the device brings, where this refusal is such an answer.
+fn seen_by(refusal: Refusal) -> Option<&'static str> {
+    use Refusal as R;
+    match refusal {
+        R::EvidenceMissing | R::ProfileUnknown | R::ProofInvalid | R::TooManyAttempts => Some("proof"),
+        R::CredentialsInUse
+        | R::CredentialsInUseElsewhere
+        | R::CredentialsTypeUnknown
+        | R::CredentialsIncomplete
+        | R::CredentialsMalformed
+        | R::BasicIdentityMissing
+        | R::BasicPasswordWithoutUser
+        | R::X509Unsupported
+        | R::Lwm2mUnsupported => Some("credentials"),
+        _ => None,
+    }
+}
+
+fn judge(
     profile: &Profile,
     name: &Result<Option<Name>, Refusal>,
     device: Option<&DeviceRecord>,
     question: Option<&StandingQuestion>,
     source: Option<IpAddr>,
     now: Timestamp,
-) -> Explanation {
+) -> Vec<ExplainedCheck> {
     let mut checks = before_admission(Answer::Pass, name);
     if let Ok(name) = name {
         let secret = profile.secrets.first();
@@ -238,12 +289,7 @@ fn explain(
             admission::explain(&inquiry).into_iter().map(|(check, answer)| ExplainedCheck { check, answer }),
         );
     }
-    Explanation { profile: Some(profile.name.clone()), checks }
-}
-
-/// A tenant without profiles lets nobody in.
-fn without_profile(name: &Result<Option<Name>, Refusal>) -> Explanation {
-    Explanation { profile: None, checks: before_admission(Answer::No(Refusal::ProfileUnknown), name) }
+    checks
 }
 
 fn before_admission(profile: Answer, name: &Result<Option<Name>, Refusal>) -> Vec<ExplainedCheck> {

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use domain::{DeviceKey, DeviceRecord, TenantId, Timestamp};
+use domain::{DeviceKey, DeviceRecord, Refusal, TenantId, Timestamp};
 use serde_json::Value;
 use store::Change;
 use store::journal::{
     ATTEMPT, Cursor, Head, JournalEntry, JournalQuery, NewEntry, PROVISION, Verification, What as Happened,
 };
 
-use super::{Operator, Registry, RegistryError, tenants};
+use super::{Operator, Registry, RegistryError, Tenant, tenants};
 
 /// The most attempts on one page.
 const MOST_PER_PAGE: usize = 1000;
@@ -47,6 +47,16 @@ pub enum AttemptOutcome {
     Unchanged,
     /// It was refused, by the code of the refusal.
     Refused(String),
+}
+
+impl Attempt {
+    /// Why it was refused, where it was.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match &self.outcome {
+            AttemptOutcome::Refused(code) => Refusal::of_code(code),
+            AttemptOutcome::Granted | AttemptOutcome::Unchanged => None,
+        }
+    }
 }
 
 /// Which attempts.
@@ -124,6 +134,40 @@ impl Registry {
             }
         }
         Ok(AttemptPage { attempts, next: before.map(|cursor| cursor.to_string()) })
+    }
+
+    /// What a device tried last under a name, as far as the operator may see it and it is among the newest entries.
+    pub(super) fn last_attempt(
+        &self,
+        operator: &Operator,
+        tenant: &Tenant,
+        device: Option<&DeviceRecord>,
+        name: &str,
+    ) -> Result<Option<Attempt>, RegistryError> {
+        // Keys of devices begin at 1.
+        let about = Some((device.map_or(DeviceKey(0), |device| device.key), name));
+        // An attempt with a key that nobody knows is no tenant's.
+        let of = if operator.require_server().is_ok() { None } else { Some(tenant.id) };
+        let tenants = self.store.read(tenants::names)?;
+        let mut before = None;
+        loop {
+            let query = JournalQuery {
+                tenant: of,
+                about,
+                kinds: &[PROVISION, ATTEMPT],
+                before: before.as_ref(),
+                limit: 1,
+            };
+            let page = self.store.read(|view| view.journal(&query))?;
+            let Some(entry) = page.entries.first() else { return Ok(None) };
+            if entry.tenant.is_none_or(|of| of == tenant.id) {
+                return Ok(Some(attempt(entry, &tenants)));
+            }
+            before = page.next;
+            if before.is_none() {
+                return Ok(None);
+            }
+        }
     }
 
     /// Whose entries an operator reads: those of the tenant named, or of all where an operator of the server names none.

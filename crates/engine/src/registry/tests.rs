@@ -117,7 +117,7 @@ impl House {
     ) -> Option<(&'static str, Refusal)> {
         let source = source.map(|source| source.parse().unwrap());
         let supposed = Supposed { registration_id, profile, source };
-        self.registry.explain(&self.home(), &supposed).unwrap()[0].refused_by()
+        self.registry.explain(&server(), &self.home(), &supposed).unwrap()[0].refused_by()
     }
 
     /// What the device path writes when a device comes for the first time.

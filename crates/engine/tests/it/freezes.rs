@@ -21,7 +21,7 @@ fn secret(house: &House) -> Stopped {
 
 fn explained(house: &House) -> Option<(&'static str, Refusal)> {
     let supposed = Supposed { registration_id: "another", profile: Some("pumps"), source: None };
-    house.registry.explain(&house.tenant, &supposed).unwrap()[0].refused_by()
+    house.registry.explain(&Operator::server("test"), &house.tenant, &supposed).unwrap()[0].refused_by()
 }
 
 #[test]

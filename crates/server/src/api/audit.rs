@@ -75,7 +75,7 @@ pub(super) async fn explain(
             profile: asked.profile.as_deref(),
             source: asked.source,
         };
-        let explanations = registry.explain(&tenant, &supposed)?;
+        let explanations = registry.explain(&operator, &tenant, &supposed)?;
         Ok((asked.registration_id, explanations))
     })
     .await?;

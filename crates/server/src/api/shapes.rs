@@ -390,6 +390,7 @@ fn json(value: Value) -> serde_json::Value {
 }
 
 pub(super) fn attempt(attempt: ours::Attempt) -> admin::Attempt {
+    let refusal = attempt.refusal();
     admin::Attempt {
         at: instant(attempt.at),
         tenant: attempt.tenant,
@@ -406,6 +407,8 @@ pub(super) fn attempt(attempt: ours::Attempt) -> admin::Attempt {
             ours::AttemptOutcome::Refused(code) => Some(code),
             _ => None,
         },
+        sentence: refusal.map(|refusal| refusal.sentence().to_owned()),
+        hint: refusal.map(|refusal| refusal.hint().to_owned()),
         count: attempt.count,
     }
 }
@@ -421,6 +424,7 @@ pub(super) fn explanation(registration_id: &str, explanation: &ours::Explanation
         profile: explanation.profile.clone(),
         verdict,
         checks: explanation.checks.iter().map(explained_check).collect(),
+        last_attempt: explanation.last_attempt.clone().map(attempt),
     }
 }
 

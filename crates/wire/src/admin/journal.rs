@@ -27,6 +27,12 @@ pub struct Attempt {
     /// For a refusal: its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// For a refusal: what happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentence: Option<String>,
+    /// For a refusal: what to try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// How many equal ones this row stands for.
     pub count: u64,
 }
@@ -88,6 +94,9 @@ pub struct Explain {
     pub verdict: Verdict,
     /// Every check, in the order they are made.
     pub checks: Vec<ExplainedCheck>,
+    /// What the device tried last, where it is among the newest attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_attempt: Option<Attempt>,
 }
 
 /// What a request would get.

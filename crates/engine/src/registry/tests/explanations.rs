@@ -70,7 +70,7 @@ fn explain_cannot_judge_the_proof_and_says_so() {
     let house = House::new();
     house.profile("pumps", Strategy::CreateNew);
     let supposed = Supposed { registration_id: "new", profile: None, source: None };
-    let explained = house.registry.explain(&house.home(), &supposed).unwrap();
+    let explained = house.registry.explain(&server(), &house.home(), &supposed).unwrap();
     let proof = explained[0].checks.iter().find(|check| check.check == "proof").unwrap();
     assert_eq!(proof.answer, Answer::Unknown);
     assert!(proof.hint().unwrap().contains("attempts"));
@@ -81,14 +81,14 @@ fn explain_cannot_judge_the_proof_and_says_so() {
 fn explain_answers_for_each_profile_when_nobody_knows_the_device() {
     let house = House::new();
     let supposed = Supposed { registration_id: "new", profile: None, source: None };
-    let none = house.registry.explain(&house.home(), &supposed).unwrap();
+    let none = house.registry.explain(&server(), &house.home(), &supposed).unwrap();
     assert_eq!(none[0].refused_by(), Some(("profile", Refusal::ProfileUnknown)));
     house.profile("pumps", Strategy::CreateNew);
     house.profile("valves", Strategy::CheckPreProvisioned);
-    let explained = house.registry.explain(&house.home(), &supposed).unwrap();
+    let explained = house.registry.explain(&server(), &house.home(), &supposed).unwrap();
     let verdicts: Vec<_> =
         explained.iter().map(|it| (it.profile.as_deref(), it.refused_by().is_some())).collect();
     assert_eq!(verdicts, [(Some("pumps"), false), (Some("valves"), true)]);
     let supposed = Supposed { profile: Some("none"), ..supposed };
-    assert_eq!(code(house.registry.explain(&house.home(), &supposed)), "profile-not-found");
+    assert_eq!(code(house.registry.explain(&server(), &house.home(), &supposed)), "profile-not-found");
 }
