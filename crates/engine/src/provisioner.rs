@@ -48,14 +48,28 @@ impl Provisioner {
         self.shared.store.keys().map(|keys| keys as &dyn CredentialKeys).map_err(|error| error.refusal())
     }
 
-    /// Notes a request that could not even be read, and says what to answer: `refusal`, or `too-many-attempts`
-    /// where its source has used up its attempts. It proved nothing, so it counts against its source.
-    pub fn malformed(&self, origin: Origin, refusal: Refusal) -> Refusal {
+    /// Notes a request that could not be read as a whole, under the name and the profile that it claims, and says what
+    /// to answer: `refusal`, or `too-many-attempts` where its source has used up its attempts. It proved nothing, so it
+    /// counts against its source.
+    pub async fn malformed(
+        &self,
+        origin: Origin,
+        name: Option<String>,
+        key: Option<&str>,
+        refusal: Refusal,
+    ) -> Refusal {
         let bucket = BucketKey::new(origin.source, None);
         let now = self.shared.clock.now();
-        let told = if self.shared.throttle.allows(bucket, now) { refusal } else { Refusal::TooManyAttempts };
+        let allowed = self.shared.throttle.allows(bucket, now);
         self.shared.throttle.unproven(bucket, now);
-        self.shared.attempts.note(self.attempt(origin, None, None, None, told));
+        let told = if allowed { refusal } else { Refusal::TooManyAttempts };
+        let profile = match key.filter(|_| allowed) {
+            // Without it the attempt is only harder to find.
+            Some(key) => self.profile(key).await.ok().flatten(),
+            None => None,
+        };
+        let attempt = self.attempt(origin, profile.as_deref(), None, name, told);
+        self.shared.attempts.note(Attempt { proven: false, ..attempt });
         self.shared.metrics.provisioning(origin.wire, &Outcome::Refused(told));
         told
     }

@@ -57,3 +57,21 @@ pub(crate) async fn answer<T>(answer: oneshot::Receiver<T>, patience: Duration) 
         Err(_) => Err(Refusal::DeadlinePassed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_longer_than_its_protocol_has_patience_is_told_so() {
+        let (_kept, waits) = oneshot::channel::<()>();
+        assert_eq!(answer(waits, Duration::ZERO).await, Err(Refusal::DeadlinePassed));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_one_that_failed_is_told_at_once() {
+        let (gone, waits) = oneshot::channel::<()>();
+        drop(gone);
+        assert_eq!(answer(waits, Duration::MAX).await, Err(Refusal::Internal));
+    }
+}

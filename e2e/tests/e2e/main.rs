@@ -16,6 +16,7 @@ mod openapi;
 mod openid;
 mod operators;
 mod races;
+mod refusals;
 mod secrets;
 mod seed_programs;
 mod servers;

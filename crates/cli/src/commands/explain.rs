@@ -113,7 +113,13 @@ mod tests {
             hint: None,
         };
         let profile = Some("press".to_owned());
-        Explain { registration_id: "pump-17".to_owned(), profile, verdict, checks: vec![check], last_attempt: None }
+        Explain {
+            registration_id: "pump-17".to_owned(),
+            profile,
+            verdict,
+            checks: vec![check],
+            last_attempt: None,
+        }
     }
 
     #[test]

@@ -169,7 +169,11 @@ impl Registry {
     ) -> Result<Vec<Explanation>, RegistryError> {
         let name = Name::from_device(Some(supposed.registration_id));
         let device = self.record_named(tenant, &name)?;
-        let last = self.last_attempt(operator, tenant, device.as_ref(), supposed.registration_id)?;
+        let called = match &name {
+            Ok(Some(name)) => name.as_str(),
+            _ => supposed.registration_id,
+        };
+        let last = self.last_attempt(operator, tenant, device.as_ref(), called)?;
         let profiles = self.candidates(tenant.id, supposed.profile, last.as_ref(), device.as_ref())?;
         if let (Some(named), true) = (supposed.profile, profiles.is_empty()) {
             return Err(RegistryError::not_found(What::Profile, named));
@@ -245,7 +249,7 @@ impl Explanation {
     }
 }
 
-/// The check whose answer depends on what the device brings, where this refusal is such an answer.
+/// The check that only an attempt can answer, where this refusal is its answer.
 fn seen_by(refusal: Refusal) -> Option<&'static str> {
     use Refusal as R;
     match refusal {
@@ -259,6 +263,7 @@ fn seen_by(refusal: Refusal) -> Option<&'static str> {
         | R::BasicPasswordWithoutUser
         | R::X509Unsupported
         | R::Lwm2mUnsupported => Some("credentials"),
+        R::ApprovalPending | R::HookPending | R::QuestionsFull => Some("question"),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! The provision request: one JSON object, the same on every transport (thingsboard page, section 2).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -120,6 +121,14 @@ impl ProvisionRequest {
         let fields: Fields<'_> =
             serde_json::from_str(body).map_err(|_| ProvisionRequestError::NotAnObject)?;
         fields.into_request()
+    }
+
+    /// The name and the provision key in a request that could not be read as a whole, as far as they are there.
+    #[must_use]
+    pub fn claimed_in(body: &[u8]) -> [Option<String>; 2] {
+        let fields: Fields<'_> = serde_json::from_slice(body).unwrap_or_default();
+        [fields.device_name, fields.provision_device_key]
+            .map(|field| field.and_then(json::text_of).map(Cow::into_owned))
     }
 
     /// The request as JSON, in the order of the protocol's documentation; absent fields are left out.

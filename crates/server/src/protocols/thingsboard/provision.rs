@@ -52,7 +52,7 @@ pub(super) async fn provision(body: &[u8], origin: Origin, settings: Settings, f
                 Outcome::Refused(refusal) => refused(refusal, settings),
             }
         }
-        Err(error) => unreadable(&error, body, origin, settings, provisioner),
+        Err(error) => unreadable(&error, body, origin, settings, provisioner).await,
     }
 }
 
@@ -117,7 +117,7 @@ fn refused(refusal: Refusal, settings: Settings) -> Told {
 }
 
 /// A request that cannot be read (section 2, "Bad input") proves nothing and counts against its source.
-fn unreadable(
+async fn unreadable(
     error: &ProvisionRequestError,
     body: &[u8],
     origin: Origin,
@@ -129,7 +129,8 @@ fn unreadable(
         ProvisionRequestError::NoKeyOrSecret => Refusal::EvidenceMissing,
         ProvisionRequestError::UnknownCredentialsType(_) => Refusal::CredentialsTypeUnknown,
     };
-    if provisioner.malformed(origin, refusal) == Refusal::TooManyAttempts {
+    let [name, key] = ProvisionRequest::claimed_in(body);
+    if provisioner.malformed(origin, name, key.as_deref(), refusal).await == Refusal::TooManyAttempts {
         return Told::TooMany;
     }
     let response =
