@@ -341,7 +341,8 @@ impl Case {
                     muster.ok(&self.words(words, &question, &device))?;
                 }
                 Joins => {
-                    ensure!(Http::open(server.address().http())?.provision(&group.ask(&device))?.is_granted())
+                    let answer = Http::open(server.address().http())?.provision(&group.ask(&device))?;
+                    ensure!(answer.is_granted(), "{answer:?}");
                 }
                 Asks => drop(Http::open(server.address().http())?.provision(&group.ask(&device))?),
                 OtherJoins { tenant } => self.other_joins(server, muster, &group, *tenant)?,
