@@ -79,6 +79,20 @@ pub(crate) fn instant_from_now(text: &str) -> Result<String, String> {
     instant(text, Timestamp::now())
 }
 
+/// Reads a point in time in RFC 3339, or a duration before this moment, for a flag.
+///
+/// # Errors
+/// A sentence that says how it is written.
+pub(crate) fn instant_ago(text: &str) -> Result<String, String> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at.to_string());
+    }
+    let wrong = "write a point in time as RFC 3339 (2027-01-31T12:00:00Z), or as a duration ago (24h, 7d)";
+    let ago = seconds(text).ok().and_then(|ago| i64::try_from(ago).ok()).ok_or(wrong)?;
+    let at = Timestamp::now().checked_sub(SignedDuration::from_secs(ago)).map_err(|_| wrong)?;
+    Ok(at.to_string())
+}
+
 /// A flag of `set`: an empty value clears the field.
 ///
 /// # Errors

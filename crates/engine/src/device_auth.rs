@@ -201,6 +201,7 @@ impl DeviceAuth {
     /// What is owed to a device until it shows its credentials is settled behind its login.
     fn admit(&self, device: &DeviceRecord, within: Option<TenantId>) -> Result<Connected, Refusal> {
         let connected = admit(device, within)?;
+        self.shared.heard_of(device.key);
         if device.owed.is_any() {
             self.shared.connections.lock().insert((device.key, connected.generation));
         }

@@ -79,6 +79,7 @@ impl Hub {
         if samples.is_empty() {
             return Ok(());
         }
+        self.shared.heard_of(device.device);
         let (reply, answer) = oneshot::channel();
         let samples = self.stamped(device, samples);
         // One value that cannot be stored would fail the values of everybody in its batch.

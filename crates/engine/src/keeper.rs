@@ -62,6 +62,27 @@ fn note_connections(shared: &Shared, trouble: &mut Trouble) {
     }
 }
 
+/// How often it is written when devices were heard of: so often at most for each.
+const SEEN_PERIOD: Duration = Duration::from_mins(1);
+/// Most devices of which it is written in one transaction: others wait for it.
+const MOST_SEEN: usize = 1000;
+
+/// Writes when devices were heard of, until `stop` is closed, then the rest.
+pub(crate) fn note_seen(shared: &Arc<Shared>, stop: &Receiver<()>) {
+    let mut trouble = Trouble::new("when devices were heard of could not be written");
+    while stop.recv_timeout(SEEN_PERIOD) == Err(RecvTimeoutError::Timeout) {
+        trouble.tell(write_seen(shared));
+    }
+    trouble.tell(write_seen(shared));
+}
+
+fn write_seen(shared: &Shared) -> Result<(), StoreError> {
+    let mut seen: Vec<_> = std::mem::take(&mut *shared.seen.lock()).into_iter().collect();
+    // Neighbours in the table are written together.
+    seen.sort_unstable_by_key(|(device, _)| *device);
+    seen.chunks(MOST_SEEN).try_for_each(|some| shared.store.note_seen(some))
+}
+
 /// Looks what other servers have changed, until `stop` is closed: forgets what is not so any more, and closes
 /// the sessions of devices that hold other credentials now, or may not connect.
 pub(crate) fn follow_others(shared: &Arc<Shared>, sessions: &dyn Sessions, stop: &Receiver<()>) {

@@ -128,6 +128,7 @@ impl Engine {
                 keeper("attempts", &shared, keeper::journal_attempts)?,
                 keeper("maintenance", &shared, keeper::maintain)?,
                 keeper("lives", &shared, keeper::follow_lives)?,
+                keeper("seen", &shared, keeper::note_seen)?,
                 waiting_keeper(&shared, requests.clone(), settings.patience)?,
             ]
             .into_iter()

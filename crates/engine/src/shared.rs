@@ -1,10 +1,10 @@
 //! What the faces for devices and the threads behind them share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use domain::{DeviceKey, Generation, Refusal};
+use domain::{DeviceKey, Generation, Refusal, Timestamp};
 use parking_lot::Mutex;
 use store::Store;
 
@@ -15,6 +15,9 @@ use crate::profiles::ProfileCache;
 use crate::runner::Event;
 use crate::throttle::{Rate, Throttle};
 use crate::waiting::Waiting;
+
+/// Most devices that wait for it to be written that they were heard of.
+const MOST_SEEN: usize = 1 << 20;
 
 /// One for all of them.
 pub(crate) struct Shared {
@@ -28,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) waiting: Waiting,
     /// Devices to which something was owed when they logged in, and the generation that they showed.
     pub(crate) connections: Mutex<HashSet<(DeviceKey, Generation)>>,
+    /// When devices were heard of, until that is written.
+    pub(crate) seen: Mutex<HashMap<DeviceKey, Timestamp>>,
     /// Where the runner hears that something may be due.
     pub(crate) runner: Sender<Event>,
 }
@@ -44,7 +49,17 @@ impl Shared {
             metrics: Metrics::new(),
             waiting: Waiting::default(),
             connections: Mutex::default(),
+            seen: Mutex::default(),
             runner,
+        }
+    }
+
+    /// A device was heard of. What is not written yet is lost with a power cut: nobody was promised it.
+    pub(crate) fn heard_of(&self, device: DeviceKey) {
+        let now = self.clock.now();
+        let mut seen = self.seen.lock();
+        if seen.len() < MOST_SEEN || seen.contains_key(&device) {
+            seen.insert(device, now);
         }
     }
 

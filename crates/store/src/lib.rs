@@ -57,7 +57,7 @@ pub use secrets::{
 };
 pub use tables::accounts::{Account, Link, NewAccount};
 pub use tables::attributes::{Attribute, AttributeScope};
-pub use tables::devices::{DeviceOrder, DeviceRow, DeviceSearch};
+pub use tables::devices::{Behind, DeviceOrder, DeviceRow, DeviceSearch, Searched, Selection, Told};
 pub use tables::freezes::{Freeze, Frozen};
 pub use tables::journal;
 pub use tables::operations::{

@@ -22,6 +22,11 @@ use crate::secrets::{Keys, Place, Vault};
 use journal::Pen;
 
 impl<'a> View<'a> {
+    /// As `held`, where other tables are joined.
+    pub(crate) fn held_devices(&self) -> &'static str {
+        if self.held.is_empty() { "" } else { " FOR UPDATE OF devices" }
+    }
+
     pub(crate) fn of(sql: Sql<'a>) -> View<'a> {
         View { sql, held: "" }
     }

@@ -1,7 +1,7 @@
 //! What has to be looked after: checkpoints, the reserve on the disk, orphaned sealed values, questions that have
 //! expired, old telemetry.
 
-use domain::Timestamp;
+use domain::{DeviceKey, Timestamp};
 
 use crate::driver::Sql;
 use crate::secrets::{Kind, Place};
@@ -18,6 +18,8 @@ const EXPIRED_REST_MS: u64 = 1000;
 /// them all.
 const ANSWERED_AT_ONCE: u32 = 500;
 const ANSWERED_REST_MS: u64 = 5000;
+/// How long the index of texts rests when it is complete: more at once is less work.
+const TEXTS_REST_MS: u64 = 2000;
 
 /// How far sweeping has come, and until when it rests after a whole round.
 #[derive(Default)]
@@ -26,6 +28,7 @@ pub(crate) struct Swept {
     rests_until: Option<Timestamp>,
     questions_rest_until: Option<Timestamp>,
     answers_rest_until: Option<Timestamp>,
+    texts_rest_until: Option<Timestamp>,
 }
 
 impl Store {
@@ -48,6 +51,7 @@ impl Store {
             self.sweep_answers(now),
             if inner.keys.get().is_some() { self.tie(now) } else { Ok(()) },
             inner.telemetry.prune(now),
+            self.index_texts(now),
         ];
         done.into_iter().collect()
     }
@@ -97,6 +101,26 @@ impl Store {
         let any = self.0.main.read(questions::is_any_over)?;
         let more = any && self.0.main.write(|sql| questions::sweep_answered(sql, ANSWERED_AT_ONCE))?;
         swept.answers_rest_until = (!more).then(|| now.plus_ms(ANSWERED_REST_MS));
+        Ok(())
+    }
+
+    /// Notes when devices were heard of last. Not journalled; those that are gone are passed over.
+    ///
+    /// # Errors
+    /// What the database says; then none of them is noted.
+    pub fn note_seen(&self, seen: &[(DeviceKey, Timestamp)]) -> Result<(), StoreError> {
+        self.0.main.write(|sql| devices::note_seen(sql, seen))
+    }
+
+    /// Takes names and notes that have changed into the index of texts.
+    fn index_texts(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut swept = self.0.swept.lock();
+        if swept.texts_rest_until.is_some_and(|until| now < until) {
+            return Ok(());
+        }
+        let any = self.0.main.read(devices::are_texts_due)?;
+        let more = any && self.0.main.write(devices::index_texts)?;
+        swept.texts_rest_until = (!more).then(|| now.plus_ms(TEXTS_REST_MS));
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use reqwest::Method;
 use wire::admin::{Device, DeviceCreate, TelemetryValue};
 
+use super::selector::{self, Which};
 use super::{Scope, import, leaving};
 use crate::client::Client;
 use crate::confirm::Confirmation;
@@ -23,20 +24,16 @@ pub(crate) enum Command {
         /// Name of its profile
         #[arg(long, value_name = "NAME")]
         profile: String,
-        /// Your own note
-        #[arg(long)]
-        label: Option<String>,
+        /// A label; may be said several times. Without `=`: your own note
+        #[arg(long = "label", value_name = "KEY=VALUE")]
+        labels: Vec<String>,
         #[command(flatten)]
         scope: Scope,
     },
     /// List the devices
     List {
-        /// Only devices of this profile
-        #[arg(long, value_name = "NAME")]
-        profile: Option<String>,
-        /// Only devices in this state, such as expected, provisioned or disabled
-        #[arg(long, value_name = "STATE")]
-        state: Option<String>,
+        #[command(flatten)]
+        which: Box<Which>,
         /// At most this many
         #[arg(long, value_name = "N")]
         limit: Option<u64>,
@@ -115,12 +112,13 @@ impl Named {
 impl Command {
     pub(crate) async fn run(self, client: &Client, out: &mut Output) -> Result<(), Failure> {
         match self {
-            Self::Add { name, profile, label, scope } => {
-                add(&DeviceCreate { name, profile, label }, &scope, client, out).await
+            Self::Add { name, profile, labels, scope } => {
+                let (label, labels) = selector::note_and_labels(&labels)?;
+                add(&DeviceCreate { name, profile, label, labels }, &scope, client, out).await
             }
-            Self::List { profile, state, limit, scope } => {
-                let [tenant] = scope.query();
-                let query = [tenant, ("profile", profile.as_deref()), ("state", state.as_deref())];
+            Self::List { which, limit, scope } => {
+                let chosen = which.selector();
+                let query: Vec<_> = scope.query().into_iter().chain(selector::query(&chosen)).collect();
                 list(&query, limit, client, out).await
             }
             Self::Show { named } => show(&named, client, out).await,
@@ -199,11 +197,12 @@ impl Row for Device {
         ]
     }
 
-    const MORE: &'static [&'static str] = &["id", "gateway"];
+    const MORE: &'static [&'static str] = &["id", "gateway", "labels", "last seen"];
 
     fn more(&self) -> Vec<String> {
         let gateway = if self.gateway { "yes" } else { "no" };
-        vec![self.id.clone(), gateway.to_owned()]
+        let seen = render::or_dash(self.last_seen.as_deref());
+        vec![self.id.clone(), gateway.to_owned(), labels_in_words(self), seen]
     }
 }
 
@@ -219,6 +218,10 @@ impl Sheet for Device {
         lines.extend(self.credentials_type.as_ref().map(|kind| ("credentials", render::word(kind))));
         lines.extend(self.gateway.then(|| ("gateway", "yes".to_owned())));
         lines.extend(self.label.clone().map(|label| ("label", label)));
+        if !self.labels.is_empty() {
+            lines.push(("labels", labels_in_words(self)));
+        }
+        lines.extend(self.last_seen.clone().map(|seen| ("last seen", seen)));
         lines.extend(self.attributes.iter().map(|object| ("attributes", object.to_string())));
         if !self.known_to.is_empty() {
             lines.push(("known to", self.known_to.join(", ")));
@@ -235,6 +238,11 @@ impl Row for TelemetryValue {
     fn cells(&self) -> Vec<String> {
         vec![self.key.clone(), self.value.to_string(), time_in_words(self.ts_ms), render::word(&self.scope)]
     }
+}
+
+fn labels_in_words(device: &Device) -> String {
+    let pairs: Vec<String> = device.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
 }
 
 /// The time is the device's own word and may lie outside every calendar.

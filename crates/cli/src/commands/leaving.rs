@@ -14,6 +14,7 @@ use wire::admin::{
 };
 
 use super::Scope;
+use super::selector::Which;
 use crate::client::Client;
 use crate::confirm::Confirmation;
 use crate::failure::Failure;
@@ -31,23 +32,13 @@ const NAMES_SHOWN: usize = 10;
 
 /// Flags of `device decommission`.
 #[derive(Debug, Args)]
-#[group(id = "whom", required = true, multiple = true, args = ["name", "profile", "state", "label", "name_prefix"])]
+#[group(id = "whom", required = true, multiple = true, args = ["name", "profile", "state", "labels", "selector", "name_prefix", "text", "seen_after", "seen_before"])]
 pub(crate) struct Decommission {
     /// The device's registration id; without it, flags choose many
-    #[arg(conflicts_with_all = ["profile", "state", "label", "name_prefix"])]
+    #[arg(conflicts_with_all = ["profile", "state", "labels", "selector", "name_prefix", "text", "seen_after", "seen_before"])]
     name: Option<String>,
-    /// All devices of this profile
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-    /// Only devices in this state
-    #[arg(long, value_name = "STATE")]
-    state: Option<String>,
-    /// Only devices with this label
-    #[arg(long)]
-    label: Option<String>,
-    /// Only devices whose name begins so
-    #[arg(long, value_name = "PREFIX")]
-    name_prefix: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// For how long it can be taken back, such as 24h [default: the profile's]
     #[arg(long, value_name = "DURATION", value_parser = values::seconds)]
     grace: Option<u64>,
@@ -137,12 +128,17 @@ impl Decommission {
     }
 
     fn request(&self, dry_run: bool, cursor: Option<String>) -> DecommissionMany {
+        let selector = self.which.selector();
         DecommissionMany {
             tenant: self.scope.tenant.clone(),
-            profile: self.profile.clone(),
-            state: self.state.clone(),
-            label: self.label.clone(),
-            name_prefix: self.name_prefix.clone(),
+            profile: selector.profile,
+            state: selector.state,
+            label: selector.label,
+            labels: selector.labels,
+            name_prefix: selector.name_prefix,
+            text: selector.text,
+            seen_after: selector.seen_after,
+            seen_before: selector.seen_before,
             grace_s: self.grace,
             names: None,
             cursor,

@@ -17,6 +17,7 @@ pub(crate) mod operator;
 pub(crate) mod profile;
 mod rotation;
 pub(crate) mod secrets;
+pub(crate) mod selector;
 pub(crate) mod shell;
 pub(crate) mod simulate;
 pub(crate) mod tenant;

@@ -1,6 +1,6 @@
 //! Devices, as operators see and handle them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use domain::name::Name;
 use domain::{Credential, DeviceKey, DeviceRecord, DeviceState, ProfileId, Timestamp, Version};
@@ -13,10 +13,6 @@ use super::journal::Deed;
 use super::public_id;
 use super::{NewDevice, Operator, Registry, RegistryError, Tenant, What};
 use crate::ports::Farewell;
-
-/// The most devices on one page.
-pub const MOST_PER_PAGE: usize = 1000;
-const USUAL_PER_PAGE: usize = 500;
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,22 +43,13 @@ pub struct Device {
     pub revision: u64,
     /// Whether it has a session with this server.
     pub connected: bool,
+    /// Its labels, by key.
+    pub labels: BTreeMap<String, String>,
+    /// When it was heard of last, a minute behind at most.
+    pub seen_at: Option<Timestamp>,
 }
 
-/// Which devices.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DeviceQuery<'a> {
-    /// Only those of this profile.
-    pub profile: Option<&'a str>,
-    /// Only those in this state, by the word of [`DeviceState`] without what is behind `disabled`.
-    pub state: Option<&'a str>,
-    /// Only those behind this cursor.
-    pub after: Option<&'a str>,
-    /// How many at most; [`MOST_PER_PAGE`] are never exceeded.
-    pub limit: Option<usize>,
-}
-
-/// One page of a listing, by name.
+/// One page of a listing.
 #[derive(Clone, Debug)]
 pub struct DevicePage {
     /// The devices.
@@ -99,29 +86,6 @@ impl Registry {
                 self.shown(view, row, &mut HashMap::new()).map(Some)
             })?
             .ok_or_else(|| RegistryError::not_found(What::Device, name))
-    }
-
-    /// A page of the tenant's devices, by name. A narrow filter passes over many rows, so each read is
-    /// short, whatever the fleet's size.
-    ///
-    /// # Errors
-    /// `profile-not-found` and `value-invalid` for a filter that names nothing.
-    pub fn devices(&self, tenant: &Tenant, query: DeviceQuery<'_>) -> Result<DevicePage, RegistryError> {
-        let filter = self.filter(tenant, &query)?;
-        let limit = query.limit.unwrap_or(USUAL_PER_PAGE).clamp(1, MOST_PER_PAGE);
-        let mut page = DevicePage { devices: Vec::new(), next: query.after.map(str::to_owned) };
-        loop {
-            let (found, last) = self.stretch(tenant, &filter, page.next.as_deref(), filter.stretch(limit))?;
-            page.devices.extend(found);
-            page.next = last;
-            if page.devices.len() > limit {
-                page.devices.truncate(limit);
-                page.next = page.devices.last().map(|device| device.name.clone());
-            }
-            if page.devices.len() == limit || page.next.is_none() {
-                return Ok(page);
-            }
-        }
     }
 
     /// Shuts a device out and closes its sessions; one that is disabled already stays as it is.
@@ -216,50 +180,6 @@ impl Registry {
         })
     }
 
-    fn filter(&self, tenant: &Tenant, query: &DeviceQuery<'_>) -> Result<Filter, RegistryError> {
-        let profile = query.profile.map(|name| self.profile(tenant, name)).transpose()?;
-        let state = query.state.map(state_filter).transpose()?;
-        Ok(Filter { profile: profile.map(|view| view.profile.id), state })
-    }
-
-    /// What an installer announced and is still there, as far as it passes the filter; in no order.
-    pub(super) fn announced(
-        &self,
-        tenant: &Tenant,
-        installer: &str,
-        query: &DeviceQuery<'_>,
-    ) -> Result<Vec<Device>, RegistryError> {
-        let filter = self.filter(tenant, query)?;
-        Ok(self.store.read(|view| {
-            let mut profiles = HashMap::new();
-            let mut devices = Vec::new();
-            for key in view.announced_by(tenant.id, installer)? {
-                let row = view.device_by_key(tenant.id, key)?.filter(|row| filter.passes(&row.record));
-                devices.extend(row.map(|row| self.shown(view, row, &mut profiles)).transpose()?);
-            }
-            Ok(devices)
-        })?)
-    }
-
-    /// At most `most` rows behind `after`: those that pass, and where the next stretch begins.
-    fn stretch(
-        &self,
-        tenant: &Tenant,
-        filter: &Filter,
-        after: Option<&str>,
-        most: usize,
-    ) -> Result<(Vec<Device>, Option<String>), RegistryError> {
-        Ok(self.store.read(|view| {
-            let rows = view.devices_page(tenant.id, after, most)?;
-            let last = rows.last().filter(|_| rows.len() == most).map(|row| row.record.name.clone());
-            let mut profiles = HashMap::new();
-            let passing = rows.into_iter().filter(|row| filter.passes(&row.record));
-            let devices =
-                passing.map(|row| self.shown(view, row, &mut profiles)).collect::<Result<_, _>>()?;
-            Ok((devices, last))
-        })?)
-    }
-
     /// As [`Registry::find`], else the one of that name that left last.
     pub(super) fn find_departed(
         &self,
@@ -273,7 +193,12 @@ impl Registry {
         }
     }
 
-    fn existing(&self, view: &View<'_>, tenant: &Tenant, name: &str) -> Result<DeviceRow, RegistryError> {
+    pub(super) fn existing(
+        &self,
+        view: &View<'_>,
+        tenant: &Tenant,
+        name: &str,
+    ) -> Result<DeviceRow, RegistryError> {
         self.find(view, tenant, name)?.ok_or_else(|| RegistryError::not_found(What::Device, name))
     }
 
@@ -300,7 +225,7 @@ impl Registry {
         row: DeviceRow,
         profiles: &mut HashMap<ProfileId, String>,
     ) -> Result<Device, StoreError> {
-        let DeviceRow { record, label, additional_info, created_at, saves, .. } = row;
+        let DeviceRow { record, label, additional_info, created_at, saves, labels, seen_at, .. } = row;
         Ok(Device {
             // Ids are derived: while the secrets are locked, there are none.
             id: self.store.keys().map(|keys| public_id::public_id(keys, record.key)).unwrap_or_default(),
@@ -316,6 +241,8 @@ impl Registry {
             created_at,
             revision: saves + 1,
             connected: self.ports.sessions.is_connected(record.key),
+            labels,
+            seen_at,
         })
     }
 }
@@ -332,40 +259,4 @@ fn profile_name(
     let row = view.profile_by_id(device.profile)?;
     let name = row.map(|row| row.profile.name).unwrap_or_default();
     Ok(known.entry(device.profile).or_insert(name).clone())
-}
-
-/// Which rows of a listing are wanted.
-struct Filter {
-    profile: Option<ProfileId>,
-    state: Option<StateFilter>,
-}
-
-pub(super) type StateFilter = fn(DeviceState) -> bool;
-
-impl Filter {
-    /// How many rows to read for a page of `limit`.
-    fn stretch(&self, limit: usize) -> usize {
-        let everything = self.profile.is_none() && self.state.is_none();
-        if everything { limit } else { MOST_PER_PAGE }
-    }
-
-    fn passes(&self, record: &DeviceRecord) -> bool {
-        self.profile.is_none_or(|profile| profile == record.profile)
-            && self.state.is_none_or(|passes| passes(record.state))
-    }
-}
-
-pub(super) fn state_filter(word: &str) -> Result<StateFilter, RegistryError> {
-    match word {
-        "expected" => Ok(|state| state == DeviceState::Expected),
-        "provisioning" => Ok(|state| state == DeviceState::Provisioning),
-        "provisioned" => Ok(|state| state == DeviceState::Provisioned),
-        "failed" => Ok(|state| state == DeviceState::Failed),
-        "disabled" => Ok(|state| matches!(state, DeviceState::Disabled { .. })),
-        "decommissioning" => Ok(|state| state == DeviceState::Decommissioning),
-        _ => Err(RegistryError::invalid(
-            "state",
-            "it is one of `expected`, `provisioning`, `provisioned`, `failed`, `disabled`, `decommissioning`.",
-        )),
-    }
 }

@@ -30,7 +30,7 @@ pub struct Search {
 pub struct Found {
     /// The devices.
     pub devices: Vec<Device>,
-    /// How many there are on all pages.
+    /// How many there are on all pages; of a text that thousands hold, at least so many.
     pub total: u64,
 }
 
@@ -99,15 +99,12 @@ impl Registry {
         };
         let offset = page.saturating_mul(size).min(i64::MAX.cast_unsigned());
         let Some(connected) = search.connected else {
-            let total = self.store.read(|view| view.count_devices(tenant.id, &wanted))?;
-            let rows = |view: &View<'_>| {
-                if offset < total {
-                    view.search_devices(tenant.id, &wanted, offset, size)
-                } else {
-                    Ok(Vec::new())
-                }
-            };
-            return Ok(Found { devices: self.all_shown(rows)?, total });
+            return Ok(self.store.read(|view| {
+                let found = view.searched(tenant.id, &wanted, offset, size)?;
+                let mut profiles = HashMap::new();
+                let devices = found.rows.into_iter().map(|row| self.shown(view, row, &mut profiles));
+                Ok(Found { devices: devices.collect::<Result<_, _>>()?, total: found.total })
+            })?);
         };
         // Who is connected stands in no table.
         let all = self.store.read(|view| view.searched_keys(tenant.id, &wanted))?;

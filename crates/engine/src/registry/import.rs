@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use domain::name::{MAX_CHARS, Name};
 use domain::{Credential, DeviceKey, DeviceRecord, DeviceState, ProfileId, Timestamp, Version};
 use serde_json::json;
-use store::{Change, StoreError};
+use store::{Change, DeviceRow, StoreError};
 
 use super::journal::Deed;
+use super::labels::{DeviceChange, check_label_key, check_label_value};
 use super::{Operator, Registry, RegistryError, Tenant, What, installers};
 
 /// A device that is to be expected.
@@ -19,6 +20,8 @@ pub struct NewDevice {
     pub profile: String,
     /// The operators' own note; empty takes it away, `None` leaves it as it is.
     pub label: Option<String>,
+    /// Labels that it is given, beside those that it has.
+    pub labels: Vec<(String, String)>,
 }
 
 /// What became of one device of an import.
@@ -98,6 +101,10 @@ impl<'a> Entering<'a> {
         let name =
             Name::parse(&wanted.name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
         check_label(wanted.label.as_deref())?;
+        for (key, value) in &wanted.labels {
+            check_label_key(key)?;
+            check_label_value(value)?;
+        }
         let profile = self.profile(change, &wanted.profile)?;
         match change.device_named(self.tenant.id, name.as_str())? {
             None => self.create(change, &name, profile, wanted),
@@ -108,7 +115,7 @@ impl<'a> Entering<'a> {
                 Err(RegistryError::Exists { what: What::Device, name: row.record.name })
             }
             Some(row) if row.record.profile != profile => Err(other_profile(change, &row.record)?),
-            Some(row) => self.update(change, &row.record, row.label.as_deref(), wanted),
+            Some(row) => self.update(change, &row, wanted),
         }
     }
 
@@ -146,8 +153,14 @@ impl<'a> Entering<'a> {
         };
         let label = wanted.label.as_deref().filter(|label| !label.is_empty());
         change.insert_expected(&record, label)?;
+        for (label, value) in &wanted.labels {
+            change.set_label((record.tenant, key), label, Some(value))?;
+        }
         installers::remember(change, self.operator, self.tenant, key)?;
-        let detail = json!({ "name": record.name, "profile": wanted.profile, "label": label });
+        let mut detail = json!({ "name": record.name, "profile": wanted.profile, "label": label });
+        if !wanted.labels.is_empty() {
+            detail["labels"] = wanted.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        }
         self.journal(change, &Deed::on(&record, "device-added", detail))?;
         Ok(Imported::Created)
     }
@@ -155,19 +168,13 @@ impl<'a> Entering<'a> {
     fn update(
         &self,
         change: &mut Change<'_>,
-        record: &DeviceRecord,
-        present: Option<&str>,
+        row: &DeviceRow,
         wanted: &NewDevice,
     ) -> Result<Imported, RegistryError> {
-        let Some(label) = wanted.label.as_deref().filter(|label| *label != present.unwrap_or_default())
-        else {
-            return Ok(Imported::Unchanged);
-        };
-        let label = Some(label).filter(|label| !label.is_empty());
-        change.set_device_label(record.tenant, record.key, label)?;
-        let detail = json!({ "name": record.name, "label": label });
-        self.journal(change, &Deed::on(record, "device-labelled", detail))?;
-        Ok(Imported::Updated)
+        let labels = wanted.labels.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        let said = DeviceChange { label: wanted.label.clone().map(Some), labels };
+        let changed = self.registry.describe(change, self.operator, row, &said)?;
+        Ok(if changed { Imported::Updated } else { Imported::Unchanged })
     }
 
     fn journal(&self, change: &mut Change<'_>, deed: &Deed) -> Result<(), RegistryError> {

@@ -1,13 +1,14 @@
 //! What installers may see: the devices that they announced, and no other one.
 
+use std::collections::HashMap;
+
 use domain::{DeviceKey, Power};
 use store::{Change, StoreError, View};
 
-use super::devices::MOST_PER_PAGE;
-use super::{DevicePage, DeviceQuery, Operator, Registry, RegistryError, Tenant, What, Who};
-
-/// How many devices a page of an installer's holds, where it is not told.
-const USUAL_PER_PAGE: usize = 500;
+use super::selecting::{MOST_PER_PAGE, USUAL_PER_PAGE};
+use super::{
+    Device, DevicePage, DeviceQuery, Operator, Registry, RegistryError, Selector, Tenant, What, Who,
+};
 
 impl Operator {
     /// Under which name it is kept what this operator announced; `None` for those who may see everything, and for
@@ -38,7 +39,7 @@ impl Registry {
         if own { Ok(()) } else { Err(RegistryError::not_found(What::Device, name)) }
     }
 
-    /// A page of the devices that an operator may look at, by name.
+    /// A page of the devices that an operator may look at; an installer's always by name.
     ///
     /// # Errors
     /// As [`Registry::devices`].
@@ -49,7 +50,8 @@ impl Registry {
         query: DeviceQuery<'_>,
     ) -> Result<DevicePage, RegistryError> {
         let Some(installer) = operator.installer() else { return self.devices(tenant, query) };
-        let mut devices = self.announced(tenant, &installer, &query)?;
+        let mut devices =
+            self.announced(tenant, &installer, query.selector.unwrap_or(&Selector::default()))?;
         devices.sort_by(|one, other| one.name.cmp(&other.name));
         devices.retain(|device| query.after.is_none_or(|after| device.name.as_str() > after));
         let limit = query.limit.unwrap_or(USUAL_PER_PAGE).clamp(1, MOST_PER_PAGE);
@@ -57,6 +59,25 @@ impl Registry {
         devices.truncate(limit);
         let next = devices.last().filter(|_| more).map(|device| device.name.clone());
         Ok(DevicePage { devices, next })
+    }
+
+    /// What an installer announced and is still there, as far as the selector takes it; in no order.
+    fn announced(
+        &self,
+        tenant: &Tenant,
+        installer: &str,
+        selector: &Selector,
+    ) -> Result<Vec<Device>, RegistryError> {
+        let chosen = self.chosen(tenant, selector)?;
+        Ok(self.store.read(|view| {
+            let mut profiles = HashMap::new();
+            let mut devices = Vec::new();
+            for key in view.announced_by(tenant.id, installer)? {
+                let row = view.device_by_key(tenant.id, key)?.filter(|row| chosen.takes(row));
+                devices.extend(row.map(|row| self.shown(view, row, &mut profiles)).transpose()?);
+            }
+            Ok(devices)
+        })?)
     }
 }
 

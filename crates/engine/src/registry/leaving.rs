@@ -3,33 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::plan::{OperationKind, Phase};
-use domain::{DeviceState, OperationId, ProfileId, Timestamp};
+use domain::{OperationId, Timestamp};
 use serde_json::json;
 use store::journal::{Head, JournalEntry, JournalQuery};
 use store::{Change, DeviceRow, OperationQuery, StepRow};
 
 use super::journal::{Deed, cursor};
 use super::operations::{leave, take_back};
-use super::{Device, Operator, Registry, RegistryError, Tenant, What};
+use super::selecting::Chosen;
+use super::{Device, Operator, Registry, RegistryError, Selector, Tenant, What};
 use crate::ports::Farewell;
 
 /// The most devices that one call lets leave.
 pub const MOST_TOGETHER: usize = 500;
-
-/// Which devices leave together. A part that is `None` does not narrow.
-#[derive(Clone, Debug, Default)]
-pub struct Selector {
-    /// Only those of this profile.
-    pub profile: Option<String>,
-    /// Only those in this state: `expected`, `provisioning`, `provisioned`, `failed` or `disabled`.
-    pub state: Option<String>,
-    /// Only those with this label.
-    pub label: Option<String>,
-    /// Only those whose name begins so.
-    pub name_prefix: Option<String>,
-    /// Only those of these names, [`MOST_TOGETHER`] at most: what was agreed to, whoever came in since.
-    pub names: Option<Vec<String>>,
-}
 
 /// What came of one call for many devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,10 +103,9 @@ impl Registry {
         let chosen = self.chosen(tenant, selector)?;
         let (rows, next) = match &selector.names {
             Some(names) => (self.named(tenant, names, after)?, None),
-            None => self.page(tenant, selector, after)?,
+            None => self.page(tenant, &chosen, after, MOST_TOGETHER)?,
         };
-        let past = rows.last().is_some_and(|last| chosen.is_past(&last.record.name));
-        let rows: Vec<DeviceRow> = rows.into_iter().filter(|row| chosen.takes(row)).collect();
+        let rows: Vec<DeviceRow> = rows.into_iter().filter(|row| may_leave(&chosen, row)).collect();
         let mut names: Vec<String> = rows.iter().map(|row| row.record.name.clone()).collect();
         let mut would_retire = BTreeMap::new();
         if dry_run {
@@ -128,24 +113,11 @@ impl Registry {
         } else if !rows.is_empty() {
             names = self.let_all_leave(operator, &rows, &chosen, grace_ms)?;
         }
-        Ok(Left { names, would_retire, next: next.filter(|_| !past) })
-    }
-
-    /// The next devices by name, and where the page behind them begins.
-    fn page(
-        &self,
-        tenant: &Tenant,
-        selector: &Selector,
-        after: Option<&str>,
-    ) -> Result<(Vec<DeviceRow>, Option<String>), RegistryError> {
-        let after = after.or(selector.name_prefix.as_deref().map(before));
-        let rows = self.store.read(|view| view.devices_page(tenant.id, after, MOST_TOGETHER))?;
-        let next = rows.last().filter(|_| rows.len() == MOST_TOGETHER).map(|row| row.record.name.clone());
-        Ok((rows, next))
+        Ok(Left { names, would_retire, next })
     }
 
     /// The devices of these names, as far as they are there.
-    fn named(
+    pub(super) fn named(
         &self,
         tenant: &Tenant,
         names: &[String],
@@ -305,7 +277,7 @@ impl Registry {
             for row in rows {
                 // It may have moved since the page was read: what stands counts.
                 let present = change.device_by_key(row.record.tenant, row.record.key)?;
-                if let Some(present) = present.filter(|present| chosen.takes(present)) {
+                if let Some(present) = present.filter(|present| may_leave(chosen, present)) {
                     self.let_leave(change, operator, &present, grace_ms)?;
                     left.push(present.record);
                 }
@@ -334,44 +306,8 @@ impl Registry {
         let detail = json!({ "name": device.name, "operation": operation.0, "grace_until_ms": until.0 });
         self.journal(change, operator, &Deed::on(device, "device-left", detail))
     }
-
-    fn chosen<'a>(&self, tenant: &Tenant, selector: &'a Selector) -> Result<Chosen<'a>, RegistryError> {
-        let profile = selector.profile.as_deref().map(|name| self.profile(tenant, name)).transpose()?;
-        let state = selector.state.as_deref().map(super::devices::state_filter).transpose()?;
-        Ok(Chosen {
-            profile: profile.map(|view| view.profile.id),
-            state,
-            label: selector.label.as_deref(),
-            prefix: selector.name_prefix.as_deref().unwrap_or_default(),
-        })
-    }
 }
 
-struct Chosen<'a> {
-    profile: Option<ProfileId>,
-    state: Option<fn(DeviceState) -> bool>,
-    label: Option<&'a str>,
-    prefix: &'a str,
-}
-
-impl Chosen<'_> {
-    fn takes(&self, row: &DeviceRow) -> bool {
-        let record = &row.record;
-        !record.state.is_leaving()
-            && self.profile.is_none_or(|profile| profile == record.profile)
-            && self.state.is_none_or(|passes| passes(record.state))
-            && self.label.is_none_or(|label| row.label.as_deref() == Some(label))
-            && record.name.starts_with(self.prefix)
-    }
-
-    /// Whether all names behind this one begin otherwise.
-    fn is_past(&self, name: &str) -> bool {
-        !name.starts_with(self.prefix) && name > self.prefix
-    }
-}
-
-/// A cursor from which on all names with this prefix are found: names are read behind it.
-fn before(prefix: &str) -> &str {
-    // The prefix itself may be a name: the page begins behind the text that is one character shorter.
-    prefix.char_indices().next_back().map_or("", |(at, _)| &prefix[..at])
+fn may_leave(chosen: &Chosen<'_>, row: &DeviceRow) -> bool {
+    !row.record.state.is_leaving() && chosen.takes(row)
 }

@@ -166,7 +166,8 @@ fn server() -> Operator {
 }
 
 fn device(name: &str, profile: &str, label: Option<&str>) -> NewDevice {
-    NewDevice { name: name.to_owned(), profile: profile.to_owned(), label: label.map(str::to_owned) }
+    let label = label.map(str::to_owned);
+    NewDevice { name: name.to_owned(), profile: profile.to_owned(), label, labels: Vec::new() }
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, RegistryError>) -> &'static str {

@@ -7,11 +7,11 @@ use engine::Registry;
 use engine::registry::{Device, DeviceQuery, NewDevice, Operator, RegistryError, Tenant};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use wire::admin::{self, DeviceCreate, Page, TelemetryValue};
+use wire::admin::{self, DeviceCreate, DeviceSet, Page, TelemetryValue};
 
 use super::extract::{Ask, Body, InTenant, Named, blocking};
 use super::problem::No;
-use super::shapes;
+use super::{selectors, shapes};
 
 /// What a listing of devices is asked for.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -23,6 +23,18 @@ pub(super) struct ListQuery {
     profile: Option<String>,
     /// Only devices in this state.
     state: Option<String>,
+    /// Only devices with all of these labels: `KEY=VALUE,KEY=VALUE`.
+    labels: Option<String>,
+    /// Only devices with exactly this note.
+    label: Option<String>,
+    /// Only devices whose name begins so.
+    name_prefix: Option<String>,
+    /// Only devices with this text in name or note.
+    text: Option<String>,
+    /// Only devices that were heard of then or later.
+    seen_after: Option<String>,
+    /// Only devices that were heard of, and last before then.
+    seen_before: Option<String>,
     /// Where the page before ended: its `next`.
     cursor: Option<String>,
     /// The most rows of a page.
@@ -37,13 +49,18 @@ pub(super) async fn list(
 ) -> Result<Json<Page<admin::Device>>, No> {
     let page = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, asked.tenant.as_deref())?;
-        let query = DeviceQuery {
-            profile: asked.profile.as_deref(),
-            state: asked.state.as_deref(),
-            after: asked.cursor.as_deref(),
-            limit: asked.limit,
-        };
-        registry.devices_of(&operator, &tenant, query)
+        let selector = selectors::asked(admin::Selector {
+            profile: asked.profile,
+            state: asked.state,
+            labels: asked.labels,
+            label: asked.label,
+            name_prefix: asked.name_prefix,
+            text: asked.text,
+            seen_after: asked.seen_after,
+            seen_before: asked.seen_before,
+        })?;
+        let (after, limit) = (asked.cursor.as_deref(), asked.limit);
+        registry.devices_of(&operator, &tenant, DeviceQuery { selector: Some(&selector), after, limit })
     })
     .await?;
     let items = page.devices.into_iter().map(shapes::device).collect();
@@ -59,7 +76,8 @@ pub(super) async fn add(
 ) -> Result<(StatusCode, Json<admin::Device>), No> {
     let device = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
-        let wanted = NewDevice { name: asked.name, profile: asked.profile, label: asked.label };
+        let labels = asked.labels.into_iter().collect();
+        let wanted = NewDevice { name: asked.name, profile: asked.profile, label: asked.label, labels };
         registry.add_device(&operator, &tenant, &wanted)
     })
     .await?;
@@ -80,6 +98,22 @@ pub(super) async fn show(
     })
     .await?;
     Ok(Json(shapes::life(life)))
+}
+
+/// `PATCH /devices/{name}`
+pub(super) async fn set(
+    State(registry): State<Registry>,
+    Extension(operator): Extension<Operator>,
+    Ask(within): Ask<InTenant>,
+    Named(name): Named,
+    Body(asked): Body<DeviceSet>,
+) -> Result<Json<admin::Device>, No> {
+    let device = blocking(&registry, move |registry| {
+        let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
+        registry.change_device(&operator, &tenant, &name, &selectors::change(asked.label, asked.labels))
+    })
+    .await?;
+    Ok(Json(shapes::device(device)))
 }
 
 /// `POST /devices/{name}/disable`

@@ -292,7 +292,8 @@ fn read_row(record: &ByteRecord, columns: &Columns, behind: u64) -> ReadRow {
             Err(_) => return bad("The label is not UTF-8 text."),
         },
     };
-    ReadRow { line, row: Ok(NewDevice { name: name.to_owned(), profile: profile.trim().to_owned(), label }) }
+    let (name, profile) = (name.to_owned(), profile.trim().to_owned());
+    ReadRow { line, row: Ok(NewDevice { name, profile, label, labels: Vec::new() }) }
 }
 
 fn told(line: u64, name: &str, result: Result<Imported, RegistryError>) -> ImportRow {

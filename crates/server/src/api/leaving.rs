@@ -15,6 +15,7 @@ use wire::admin::{
 
 use super::extract::{Ask, Body, InTenant, Named, blocking};
 use super::problem::No;
+use super::selectors;
 use super::shapes::{self, instant};
 
 /// What a signature is over, before a zero byte and the text.
@@ -59,13 +60,17 @@ pub(super) async fn decommission_many(
 ) -> Result<Json<Decommissioned>, No> {
     let left = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, asked.tenant.as_deref())?;
-        let selector = Selector {
+        let selector = selectors::asked(admin::Selector {
             profile: asked.profile,
             state: asked.state,
+            labels: asked.labels,
             label: asked.label,
             name_prefix: asked.name_prefix,
-            names: asked.names,
-        };
+            text: asked.text,
+            seen_after: asked.seen_after,
+            seen_before: asked.seen_before,
+        })?;
+        let selector = Selector { names: asked.names, ..selector };
         let (grace, after) = (milliseconds(asked.grace_s), asked.cursor.as_deref());
         registry.decommission_devices(&operator, &tenant, &selector, grace, after, asked.dry_run)
     })

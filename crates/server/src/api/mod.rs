@@ -20,6 +20,7 @@ mod profiles;
 pub mod recover;
 mod routes;
 mod secrets;
+mod selectors;
 mod shapes;
 mod tenants;
 pub mod thingsboard_rest;

@@ -129,6 +129,7 @@ routes! {
     Post   "/devices"                     Install post(devices::add);
     Post   "/devices:import"              Install post(import::import);
     Get    "/devices/{name}"              See get(devices::show);
+    Patch  "/devices/{name}"              Operate patch(devices::set);
     Delete "/devices/{name}"              Operate delete(devices::remove);
     Post   "/devices/{name}/disable"      Halt post(devices::disable);
     Post   "/devices/{name}/enable"       Halt post(devices::enable);

@@ -140,10 +140,12 @@ pub(super) fn device(device: ours::Device) -> admin::Device {
         name: device.name,
         profile: device.profile,
         label: device.label,
+        labels: device.labels,
         state: device_state(device.state),
         state_since: instant(device.state_since),
         credentials_type: credentials_type(&device.credential),
         gateway: device.gateway,
+        last_seen: device.seen_at.map(instant),
         attributes: None,
         grace_until: None,
         known_to: Vec::new(),
@@ -337,11 +339,7 @@ pub(super) fn secret_asked(asked: &wire::Secret) -> Secret {
 }
 
 pub(super) fn instant_asked(text: &str) -> Result<Timestamp, RegistryError> {
-    let at: jiff::Timestamp = text.parse().map_err(|_| RegistryError::Invalid {
-        field: "expires_at",
-        detail: "it is not a point in time as in RFC 3339, such as `2027-01-31T12:00:00Z`.".to_owned(),
-    })?;
-    Ok(Timestamp(at.as_millisecond()))
+    super::selectors::moment_asked("expires_at", text)
 }
 
 /// A single address counts as the network of itself.

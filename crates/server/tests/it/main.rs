@@ -12,6 +12,7 @@ mod operator_api;
 mod replay;
 mod roles;
 mod running;
+mod selectors;
 mod sessions;
 mod thingsboard_devices;
 mod thingsboard_rest;

@@ -21,25 +21,25 @@ use wire::admin::BASE_PATH;
 use crate::desk::{self, Hands};
 
 /// A registry with two tenants, one device each, behind the router.
-struct House {
+pub(crate) struct House {
     router: Router,
-    registry: Registry,
+    pub(crate) registry: Registry,
     clock: Arc<Hands>,
     _folder: tempfile::TempDir,
 }
 
-struct Answer {
-    status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     content_type: String,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    fn code(&self) -> (u16, String) {
+    pub(crate) fn code(&self) -> (u16, String) {
         assert_eq!(self.content_type, "application/problem+json", "{}", self.text);
         let problem = self.json();
         assert_eq!(problem["status"], self.status.as_u16());
@@ -48,7 +48,7 @@ impl Answer {
 }
 
 impl House {
-    fn new() -> House {
+    pub(crate) fn new() -> House {
         let (registry, clock, folder) = desk::registry();
         for tenant in ["acme", "zeta"] {
             furnish(&registry, tenant);
@@ -56,12 +56,18 @@ impl House {
         House { router: router(registry.clone(), Stopping::default()), registry, clock, _folder: folder }
     }
 
-    fn token(&self, tenant: Option<&str>, life_ms: Option<u64>) -> Secret {
+    pub(crate) fn token(&self, tenant: Option<&str>, life_ms: Option<u64>) -> Secret {
         let wanted = NewOperatorToken { role: domain::Role::Admin, tenant, label: "", life_ms };
         self.registry.create_operator_token(&Operator::server("test"), wanted).unwrap().0
     }
 
-    async fn send(&self, verb: &str, path: &str, token: Option<&str>, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        verb: &str,
+        path: &str,
+        token: Option<&str>,
+        body: impl Into<Body>,
+    ) -> Answer {
         let mut request = Request::builder().method(verb).uri(format!("{BASE_PATH}{path}"));
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -102,7 +108,11 @@ fn furnish(registry: &Registry, name: &str) {
         NewProfile { name: thing.clone(), strategy: Strategy::CheckPreProvisioned, ..NewProfile::default() };
     registry.create_profile(&operator, &tenant, profile).unwrap();
     registry
-        .add_device(&operator, &tenant, &NewDevice { name: thing.clone(), profile: thing, label: None })
+        .add_device(
+            &operator,
+            &tenant,
+            &NewDevice { name: thing.clone(), profile: thing, label: None, labels: Vec::new() },
+        )
         .unwrap();
 }
 
@@ -121,7 +131,7 @@ fn body(route: &Route, tenant: Option<&str>) -> String {
         }
         (Verb::Post, "/devices:decommission") => json!({ "tenant": tenant, "dry_run": true }).to_string(),
         (Verb::Post, path) if path.ends_with("/decommission") || path.ends_with("/reject") => "{}".to_owned(),
-        (Verb::Patch, "/operators/{name}") => "{}".to_owned(),
+        (Verb::Patch, "/operators/{name}" | "/devices/{name}") => "{}".to_owned(),
         (Verb::Patch, _) => json!({ "strategy": "disabled" }).to_string(),
         (Verb::Post, "/devices") => json!({ "name": "zeta-new", "profile": "zeta-thing" }).to_string(),
         (Verb::Post, "/devices:import") => "name,type\nzeta-new,zeta-thing\n".to_owned(),

@@ -98,7 +98,8 @@ fn furnished() -> (House, Tenant) {
     let profile =
         NewProfile { name: "p".to_owned(), strategy: Strategy::CheckPreProvisioned, ..NewProfile::default() };
     house.registry.create_profile(&server, &tenant, profile).unwrap();
-    let other = NewDevice { name: "others".to_owned(), profile: "p".to_owned(), label: None };
+    let other =
+        NewDevice { name: "others".to_owned(), profile: "p".to_owned(), label: None, labels: Vec::new() };
     house.registry.add_device(&server, &tenant, &other).unwrap();
     (house, tenant)
 }

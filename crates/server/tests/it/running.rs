@@ -99,7 +99,8 @@ impl Running {
     }
 
     pub(crate) fn expect_device(&self, name: &str, profile: &str) {
-        let wanted = NewDevice { name: name.into(), profile: profile.into(), label: None };
+        let wanted =
+            NewDevice { name: name.into(), profile: profile.into(), label: None, labels: Vec::new() };
         self.registry().add_device(&Self::operator(), &self.tenant(), &wanted).unwrap();
     }
 

@@ -40,6 +40,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/main/0007_operators.sql"), compatible_from: 7 },
         Step { sql: include_str!("../../migrations/main/0008_attributes.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/main/0009_sign_on.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/main/0010_selectors.sql"), compatible_from: 2 },
     ],
     postgres: &[
         Step { sql: include_str!("../../migrations/postgres/main/0001_first.sql"), compatible_from: 1 },
@@ -51,6 +52,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/postgres/main/0007_operators.sql"), compatible_from: 7 },
         Step { sql: include_str!("../../migrations/postgres/main/0008_attributes.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0009_sign_on.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/postgres/main/0010_selectors.sql"), compatible_from: 2 },
     ],
 };
 

@@ -1,8 +1,13 @@
 //! Devices: the statements of the device path, and what operators do with devices.
 
 pub(crate) mod batch;
+mod labels;
 mod saving;
 mod search;
+mod select;
+mod words;
+
+use std::collections::BTreeMap;
 
 use domain::credentials::BasicParts;
 use domain::{
@@ -16,7 +21,10 @@ use crate::StoreError;
 use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 use crate::secrets::Place;
-pub use search::{DeviceOrder, DeviceSearch};
+pub(crate) use labels::note_seen;
+pub use search::{DeviceOrder, DeviceSearch, Searched};
+pub use select::{Behind, Selection, Told};
+pub(crate) use select::{are_texts_due, index_texts};
 
 /// A device as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +41,29 @@ pub struct DeviceRow {
     pub saves: u64,
     /// How often operators saved its credentials after it was made.
     pub credential_saves: u64,
+    /// Its labels, by key.
+    pub labels: BTreeMap<String, String>,
+    /// When it was heard of last, a minute behind at most.
+    pub seen_at: Option<Timestamp>,
 }
 
 const COLUMNS: &str = "device, tenant, coalesce(name, name_key), profile, state, state_since, credential,
     generation, version, gateway, verifier, parts, owed";
 /// What only operators look at, behind [`COLUMNS`].
-const MORE: &str = "label, additional_info, coalesce(created_at, state_since), saves, credential_saves";
+fn more(sql: Sql<'_>) -> &'static str {
+    match sql {
+        Sql::Sqlite(_) => {
+            "label, additional_info, coalesce(created_at, state_since), saves, credential_saves,
+             (SELECT json_group_object(l.key, l.value) FROM device_labels AS l WHERE l.device = devices.device),
+             (SELECT s.at FROM device_seen AS s WHERE s.device = devices.device)"
+        }
+        Sql::Postgres(_) => {
+            "label, additional_info, coalesce(created_at, state_since), saves, credential_saves,
+             (SELECT json_object_agg(l.key, l.value)::text FROM device_labels AS l WHERE l.device = devices.device),
+             (SELECT s.at FROM device_seen AS s WHERE s.device = devices.device)"
+        }
+    }
+}
 
 /// Before the 32 bytes of each part that counts: which parts those are.
 const CLIENT_ID: u8 = 1;
@@ -55,9 +80,9 @@ impl View<'_> {
     /// # Errors
     /// What the database says.
     pub fn device_named(&self, tenant: TenantId, name: &str) -> Result<Option<DeviceRow>, StoreError> {
-        let held = self.held;
+        let (more, held) = (more(self.sql), self.held);
         let sql = format!(
-            "SELECT {COLUMNS}, {MORE} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?{held}"
+            "SELECT {COLUMNS}, {more} FROM devices WHERE tenant = ? AND namespace = '' AND name_key = ?{held}"
         );
         self.sql.first(&sql, params![tenant, name], read_row)
     }
@@ -67,8 +92,8 @@ impl View<'_> {
     /// # Errors
     /// What the database says.
     pub fn device_by_key(&self, tenant: TenantId, key: DeviceKey) -> Result<Option<DeviceRow>, StoreError> {
-        let held = self.held;
-        let sql = format!("SELECT {COLUMNS}, {MORE} FROM devices WHERE tenant = ? AND device = ?{held}");
+        let (more, held) = (more(self.sql), self.held);
+        let sql = format!("SELECT {COLUMNS}, {more} FROM devices WHERE tenant = ? AND device = ?{held}");
         self.sql.first(&sql, params![tenant, key], read_row)
     }
 
@@ -77,8 +102,9 @@ impl View<'_> {
     /// # Errors
     /// What the database says.
     pub fn device_departed(&self, tenant: TenantId, name: &str) -> Result<Option<DeviceRow>, StoreError> {
+        let more = more(self.sql);
         let sql = format!(
-            "SELECT {COLUMNS}, {MORE} FROM devices WHERE tenant = ? AND namespace > 'gone/' AND namespace < 'gone0'
+            "SELECT {COLUMNS}, {more} FROM devices WHERE tenant = ? AND namespace > 'gone/' AND namespace < 'gone0'
                  AND name_key = ? ORDER BY state_since DESC LIMIT 1"
         );
         self.sql.first(&sql, params![tenant, name], read_row)
@@ -94,8 +120,9 @@ impl View<'_> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DeviceRow>, StoreError> {
+        let more = more(self.sql);
         let sql = format!(
-            "SELECT {COLUMNS}, {MORE} FROM devices WHERE tenant = ? AND namespace = '' AND name_key > ?
+            "SELECT {COLUMNS}, {more} FROM devices WHERE tenant = ? AND namespace = '' AND name_key > ?
              ORDER BY name_key LIMIT ?"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -161,6 +188,7 @@ impl Change<'_> {
         if deleted {
             operations::end_all(self.sql, record.key, now)?;
             attributes::forget(self.sql, record.key)?;
+            labels::forget(self.sql, record.key)?;
             self.void_credential(record);
         }
         Ok(deleted)
@@ -333,6 +361,8 @@ fn read_row(row: &Row<'_>) -> Result<DeviceRow, StoreError> {
         created_at: row.time(15)?,
         saves: row.opt_unsigned(16)?.unwrap_or(0),
         credential_saves: row.opt_unsigned(17)?.unwrap_or(0),
+        labels: row.opt_text(18)?.and_then(|object| serde_json::from_str(object).ok()).unwrap_or_default(),
+        seen_at: row.opt_time(19)?,
     })
 }
 

@@ -20,6 +20,7 @@ mod questions;
 mod recording;
 mod saving;
 mod sealed;
+mod selecting;
 mod steps;
 mod telemetry;
 

@@ -18,6 +18,7 @@ mod races;
 mod recording;
 mod saving;
 mod sealed;
+mod selecting;
 mod servers;
 mod steps;
 mod telemetry;

@@ -83,8 +83,8 @@ fn devices_are_found_by_text_profile_and_order() {
         add(&house, name, label);
     }
     let found = |search: DeviceSearch<'_>, offset, limit| -> Vec<String> {
-        let rows = house.store.read(|view| view.search_devices(HOME, &search, offset, limit)).unwrap();
-        rows.into_iter().map(|row| row.record.name).collect()
+        let found = house.store.read(|view| view.searched(HOME, &search, offset, limit)).unwrap();
+        found.rows.into_iter().map(|row| row.record.name).collect()
     };
     let named = DeviceSearch { order: DeviceOrder::Name, ..DeviceSearch::default() };
     let made = DeviceSearch { order: DeviceOrder::Created, ..DeviceSearch::default() };
@@ -99,7 +99,7 @@ fn devices_are_found_by_text_profile_and_order() {
     let by_profile = DeviceSearch { in_profile_names: true, order: DeviceOrder::Profile, ..text("PUMPS") };
     assert_eq!(found(by_profile, 0, 9).len(), 3);
     let count =
-        |search: DeviceSearch<'_>| house.store.read(|view| view.count_devices(HOME, &search)).unwrap();
+        |search: DeviceSearch<'_>| house.store.read(|view| view.searched(HOME, &search, 0, 1)).unwrap().total;
     assert_eq!((count(named), count(text("roof"))), (3, 2));
     let keys = house.store.read(|view| view.searched_keys(HOME, &text("roof"))).unwrap();
     assert_eq!(keys.len(), 2);

@@ -1,5 +1,7 @@
 //! Devices, their import and their values.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,9 @@ pub struct Device {
     /// The operator's own note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Its labels, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Where it is in its life.
     pub state: DeviceState,
     /// Since when.
@@ -57,6 +62,9 @@ pub struct Device {
     /// Whether it speaks for other devices.
     #[serde(default)]
     pub gateway: bool,
+    /// When it was heard of last, a minute behind at most; absent where it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
     /// The attributes that the server's side gave it; only where one device is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
@@ -98,6 +106,21 @@ pub struct DeviceCreate {
     /// The operator's own note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Its labels, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Changes what operators say of a device; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSet {
+    /// The operator's own note; empty takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Labels by key; `null` takes one away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Option<String>>,
 }
 
 /// One line of an import's answer (`application/x-ndjson`): a result for each row as it is known, the

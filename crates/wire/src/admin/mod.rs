@@ -14,6 +14,7 @@ mod operations;
 mod operators;
 mod profiles;
 mod secrets;
+mod selector;
 
 use std::borrow::Cow;
 
@@ -29,6 +30,7 @@ pub use operations::*;
 pub use operators::*;
 pub use profiles::*;
 pub use secrets::*;
+pub use selector::*;
 
 /// The path below which the operator API lives.
 pub const BASE_PATH: &str = "/api/muster/v1";

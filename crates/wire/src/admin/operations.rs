@@ -88,12 +88,24 @@ pub struct DecommissionMany {
     /// Only devices in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// Only devices with this label.
+    /// Only devices with exactly this note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Only devices with all of these labels: `KEY=VALUE,KEY=VALUE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
     /// Only devices whose name begins so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name_prefix: Option<String>,
+    /// Only devices with this text in name or note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Only devices that were heard of then or later, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_after: Option<String>,
+    /// Only devices that were heard of, and last before then, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_before: Option<String>,
     /// The grace period in seconds; absent = each profile's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_s: Option<u64>,

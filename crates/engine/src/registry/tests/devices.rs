@@ -73,11 +73,13 @@ fn a_listing_goes_page_by_page_and_filters_pass_over_the_rest() {
         .map(|at| device(&format!("d{at:02}"), if at % 5 == 0 { "valves" } else { "pumps" }, None))
         .collect();
     house.import(&rows);
-    let all = |profile, state| {
+    let all = |profile: Option<&str>, state: Option<&str>| {
+        let (profile, state) = (profile.map(str::to_owned), state.map(str::to_owned));
+        let selector = Selector { profile, state, ..Selector::default() };
         let mut names = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let query = DeviceQuery { profile, state, after: after.as_deref(), limit: Some(4) };
+            let query = DeviceQuery { selector: Some(&selector), after: after.as_deref(), limit: Some(4) };
             let page = house.registry.devices(&house.home(), query).unwrap();
             assert!(page.devices.len() <= 4);
             names.extend(page.devices.into_iter().map(|device| device.name));

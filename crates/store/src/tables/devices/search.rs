@@ -2,9 +2,10 @@
 
 use domain::{DeviceKey, DeviceState, ProfileId, TenantId};
 
-use super::{COLUMNS, DeviceRow, MORE, View, read_row};
+use super::words::{Clause, text_stands, trigrams};
+use super::{COLUMNS, DeviceRow, View, more, read_row};
 use crate::StoreError;
-use crate::driver::{Param, Sql, params};
+use crate::driver::{Sql, params};
 
 /// Which devices of a tenant, and in which order. Those that leave are not among them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,50 +36,58 @@ pub enum DeviceOrder {
     Label,
 }
 
+/// A page of what a search found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Searched {
+    /// The devices.
+    pub rows: Vec<DeviceRow>,
+    /// How many there are on all pages; of a text that more than [`COUNTED`] devices behind the page hold, at least so
+    /// many.
+    pub total: u64,
+}
+
+/// How many devices are counted that hold a text, behind those of the page.
+const COUNTED: u64 = 5000;
+/// A text that more devices than this may hold is looked for along the order, not in the index.
+const FEW: u64 = 20_000;
+const LEAVING: DeviceState = DeviceState::Decommissioning;
+const PROFILE_NAME: &str = "(SELECT p.name FROM profiles p WHERE p.id = devices.profile)";
+
 impl View<'_> {
-    /// At most `limit` devices that a search finds, those behind the first `offset`.
+    /// A page of at most `limit` devices that a search finds, those behind the first `offset`.
     ///
     /// # Errors
     /// What the database says.
-    pub fn search_devices(
+    pub fn searched(
         &self,
         tenant: TenantId,
         search: &DeviceSearch<'_>,
         offset: u64,
         limit: u64,
-    ) -> Result<Vec<DeviceRow>, StoreError> {
-        let (found, params) = search.found(self.sql, tenant);
-        let order = search.order();
-        let sql = format!("SELECT {COLUMNS}, {MORE} {found} ORDER BY {order} LIMIT ? OFFSET ?");
-        let params: Vec<Param<'_>> = params.iter().map(Value::param).collect();
-        let params = [params.as_slice(), params![limit, offset]].concat();
-        self.sql.query(&sql, &params, read_row)
-    }
-
-    /// How many devices a search finds.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn count_devices(&self, tenant: TenantId, search: &DeviceSearch<'_>) -> Result<u64, StoreError> {
-        if search.is_everything() {
-            return self.count_all(tenant);
+    ) -> Result<Searched, StoreError> {
+        let plan = self.plan(tenant, search)?;
+        let total = self.total(tenant, search, &plan, offset.saturating_add(limit))?;
+        if offset >= total {
+            return Ok(Searched { rows: Vec::new(), total });
         }
-        let (found, params) = search.found(self.sql, tenant);
-        let params: Vec<Param<'_>> = params.iter().map(Value::param).collect();
-        self.sql.one(&format!("SELECT count(*) {found}"), &params, |row| row.unsigned(0))
-    }
-
-    /// All devices by the index of their names, without those that leave: they have an operation that is not settled.
-    fn count_all(&self, tenant: TenantId) -> Result<u64, StoreError> {
-        let all = "SELECT count(*) FROM devices WHERE tenant = ? AND namespace = ''";
-        let leaving = "SELECT count(*) FROM devices
-                       WHERE device IN (SELECT device FROM operations
-                                        WHERE phase <> 'done' OR grace_until IS NOT NULL)
-                           AND tenant = ? AND namespace = '' AND state = ?";
-        let all = self.sql.one(all, params![tenant], |row| row.unsigned(0))?;
-        let word = DeviceState::Decommissioning.word();
-        let leaving = self.sql.one(leaving, params![tenant, word], |row| row.unsigned(0))?;
-        Ok(all.saturating_sub(leaving))
+        // The way from the other end may be shorter, where it is known how long it is.
+        let (mut asked, mut skipped, count) = (*search, offset, limit.min(total - offset));
+        let unique = matches!(search.order, DeviceOrder::Created | DeviceOrder::Name);
+        let turned = unique && search.text.is_none() && offset > total / 2;
+        if turned {
+            (asked.descending, skipped) = (!asked.descending, total - offset - count);
+        }
+        let (more, order) = (more(self.sql), asked.order());
+        let mut clause = Clause::default();
+        clause.add(&format!("SELECT {COLUMNS}, {more} FROM ("), []);
+        self.keys(&mut clause, tenant, &asked, &plan);
+        clause.add(&format!(" ORDER BY {order} LIMIT ? OFFSET ?) AS page"), [count.into(), skipped.into()]);
+        clause.add(&format!(" JOIN devices ON devices.device = page.which ORDER BY {order}"), []);
+        let mut rows = self.sql.query(&clause.text, &clause.params_and(&[]), read_row)?;
+        if turned {
+            rows.reverse();
+        }
+        Ok(Searched { rows, total })
     }
 
     /// The keys of all devices that a search finds, in its order.
@@ -90,77 +99,179 @@ impl View<'_> {
         tenant: TenantId,
         search: &DeviceSearch<'_>,
     ) -> Result<Vec<DeviceKey>, StoreError> {
-        let (found, params) = search.found(self.sql, tenant);
-        let params: Vec<Param<'_>> = params.iter().map(Value::param).collect();
-        let sql = format!("SELECT device {found} ORDER BY {}", search.order());
-        self.sql.query(&sql, &params, |row| row.unsigned(0).map(DeviceKey))
+        let mut clause = Clause::default();
+        self.keys(&mut clause, tenant, search, &self.plan(tenant, search)?);
+        clause.add(&format!(" ORDER BY {}", search.order()), []);
+        self.sql.query(&clause.text, &clause.params_and(&[]), |row| row.unsigned(0).map(DeviceKey))
     }
 
-    /// The profiles that devices of a tenant belong to. Walks over all of them.
+    /// The profiles that devices of a tenant belong to.
     ///
     /// # Errors
     /// What the database says.
     pub fn profiles_in_use(&self, tenant: TenantId) -> Result<Vec<ProfileId>, StoreError> {
-        let sql = "SELECT DISTINCT profile FROM devices WHERE tenant = ? AND namespace = ''";
+        let sql = match self.sql {
+            Sql::Sqlite(_) => "SELECT DISTINCT profile FROM device_counts WHERE tenant = ? AND devices > 0",
+            Sql::Postgres(_) => "SELECT DISTINCT profile FROM devices WHERE tenant = ? AND namespace = ''",
+        };
         self.sql.query(sql, params![tenant], |row| row.unsigned(0).map(ProfileId))
     }
-}
 
-/// A parameter that lives as long as its statement.
-enum Value {
-    Tenant(TenantId),
-    Profile(ProfileId),
-    Text(String),
-    Word(&'static str),
-}
+    fn plan(&self, tenant: TenantId, search: &DeviceSearch<'_>) -> Result<Plan, StoreError> {
+        let mut plan =
+            Plan { leaving: self.count(tenant, search.profile, Some(LEAVING))?, ..Plan::default() };
+        let Some(text) = search.text else {
+            plan.crowded = match search.profile {
+                Some(_) => self.count(tenant, search.profile, None)? > FEW,
+                None => true,
+            };
+            return Ok(plan);
+        };
+        if search.in_profile_names {
+            plan.profiles = self.profiles_with(tenant, text)?;
+        }
+        plan.trigrams = trigrams(text);
+        plan.crowded = match (self.sql, &plan.trigrams) {
+            (Sql::Postgres(_), _) | (_, None) => true,
+            (Sql::Sqlite(_), Some(trigrams)) => {
+                let few = format!(
+                    "SELECT count(*) FROM (SELECT 1 FROM device_texts WHERE device_texts MATCH ? LIMIT {FEW})"
+                );
+                let mut found = self.sql.one(&few, params![trigrams], |row| row.unsigned(0))?;
+                for profile in &plan.profiles {
+                    found += self.count(tenant, Some(*profile), None)?;
+                }
+                found >= FEW
+            }
+        };
+        Ok(plan)
+    }
 
-impl Value {
-    fn param(&self) -> Param<'_> {
-        match self {
-            Value::Tenant(tenant) => Param::from(*tenant),
-            Value::Profile(profile) => Param::from(*profile),
-            Value::Text(text) => Param::from(text.as_str()),
-            Value::Word(word) => Param::from(*word),
+    fn total(
+        &self,
+        tenant: TenantId,
+        search: &DeviceSearch<'_>,
+        plan: &Plan,
+        behind: u64,
+    ) -> Result<u64, StoreError> {
+        if search.text.is_none() {
+            return Ok(self.count(tenant, search.profile, None)?.saturating_sub(plan.leaving));
+        }
+        let mut clause = Clause::default();
+        clause.add("SELECT count(*) FROM (", []);
+        self.keys(&mut clause, tenant, search, plan);
+        let most = behind.saturating_add(COUNTED).min(i64::MAX.cast_unsigned());
+        clause.add(" LIMIT ?) AS found", [most.into()]);
+        self.sql.one(&clause.text, &clause.params_and(&[]), |row| row.unsigned(0))
+    }
+
+    /// How many devices a tenant has, of a profile, in a state; those that leave too.
+    fn count(
+        &self,
+        tenant: TenantId,
+        profile: Option<ProfileId>,
+        state: Option<DeviceState>,
+    ) -> Result<u64, StoreError> {
+        let mut clause = Clause::default();
+        let counts = match self.sql {
+            Sql::Sqlite(_) => "SELECT coalesce(sum(devices), 0) FROM device_counts WHERE tenant = ?",
+            Sql::Postgres(_) => "SELECT count(*) FROM devices WHERE tenant = ? AND namespace = ''",
+        };
+        clause.add(counts, [tenant.into()]);
+        if let Some(profile) = profile {
+            clause.add(" AND profile = ?", [profile.into()]);
+        }
+        if let Some(state) = state {
+            clause.add(" AND state = ?", [state.word().into()]);
+        }
+        self.sql.one(&clause.text, &clause.params_and(&[]), |row| row.unsigned(0))
+    }
+
+    /// The profiles with a text in their names.
+    fn profiles_with(&self, tenant: TenantId, text: &str) -> Result<Vec<ProfileId>, StoreError> {
+        let place = if self.sql.is_postgres() { "strpos" } else { "instr" };
+        let wanted = text.replace('\0', "\u{fffd}").to_ascii_lowercase();
+        let sql = format!("SELECT id FROM profiles WHERE tenant = ? AND {place}(lower(name), ?) > 0");
+        self.sql.query(&sql, params![tenant, &wanted], |row| row.unsigned(0).map(ProfileId))
+    }
+
+    /// `SELECT` of the keys of all that a search finds, as `which`, without an order.
+    fn keys(&self, clause: &mut Clause, tenant: TenantId, search: &DeviceSearch<'_>, plan: &Plan) {
+        clause.add("SELECT devices.device AS which FROM ", []);
+        match (self.sql, &plan.trigrams) {
+            (Sql::Postgres(_), _) => clause.add("devices", []),
+            (Sql::Sqlite(_), Some(trigrams)) if !plan.crowded => {
+                clause.add(
+                    "(SELECT rowid AS found FROM device_texts WHERE device_texts MATCH ?
+                      UNION SELECT device FROM texts_due",
+                    [trigrams.as_str().into()],
+                );
+                for profile in &plan.profiles {
+                    clause.add(
+                        " UNION SELECT device FROM devices INDEXED BY devices_by_profile
+                          WHERE tenant = ? AND namespace = '' AND profile = ?",
+                        [tenant.into(), (*profile).into()],
+                    );
+                }
+                clause.add(") AS texts CROSS JOIN devices ON devices.device = texts.found", []);
+            }
+            (Sql::Sqlite(_), _) => clause.add(&format!("devices INDEXED BY {}", search.index(plan)), []),
+        }
+        clause.add(" WHERE tenant = ? AND namespace = ''", [tenant.into()]);
+        if let Some(profile) = search.profile {
+            clause.add(" AND profile = ?", [profile.into()]);
+        }
+        if plan.leaving > 0 {
+            // They are few, and found by an index; the state of each device is not in it.
+            clause.add(
+                " AND devices.device NOT IN
+                    (SELECT d.device FROM devices AS d WHERE d.tenant = ? AND d.namespace = '' AND d.state = ?)",
+                [tenant.into(), LEAVING.word().into()],
+            );
+        }
+        if let Some(text) = search.text {
+            clause.add(" AND (", []);
+            text_stands(clause, self.sql, text);
+            for profile in &plan.profiles {
+                clause.add(" OR profile = ?", [(*profile).into()]);
+            }
+            clause.add(")", []);
         }
     }
 }
 
-const PROFILE_NAME: &str = "(SELECT p.name FROM profiles p WHERE p.id = devices.profile)";
+/// How a search goes about it.
+#[derive(Debug, Default)]
+struct Plan {
+    /// How many of the devices in question leave.
+    leaving: u64,
+    /// The profiles that have the text in their names.
+    profiles: Vec<ProfileId>,
+    /// What the index of texts is asked for.
+    trigrams: Option<String>,
+    /// Too many to be gathered before they are sorted: it walks along an index that has the order.
+    crowded: bool,
+}
 
 impl DeviceSearch<'_> {
-    /// Whether nothing narrows it.
-    fn is_everything(&self) -> bool {
-        self.text.is_none() && self.profile.is_none()
-    }
-
-    /// `FROM` and `WHERE`, with what stands for their `?`.
-    fn found(&self, sql: Sql<'_>, tenant: TenantId) -> (String, Vec<Value>) {
-        let mut text = "FROM devices WHERE tenant = ? AND namespace = '' AND state <> ?".to_owned();
-        let mut values = vec![Value::Tenant(tenant), Value::Word(DeviceState::Decommissioning.word())];
-        if let Some(profile) = self.profile {
-            text += " AND profile = ?";
-            values.push(Value::Profile(profile));
+    /// The index to walk along.
+    fn index(&self, plan: &Plan) -> &'static str {
+        match (self.profile, self.order) {
+            (Some(_), DeviceOrder::Name) if plan.crowded => "devices_by_name",
+            (Some(_), _) => "devices_by_profile",
+            (None, DeviceOrder::Created) => "devices_by_age",
+            (None, _) => "devices_by_name",
         }
-        // Nothing that is stored holds U+0000, and not every database takes it.
-        if let Some(wanted) = self.text.map(|text| text.replace('\0', "\u{fffd}").to_ascii_lowercase()) {
-            let place = if sql.is_postgres() { "strpos" } else { "instr" };
-            let mut columns = vec!["name_key", "coalesce(label, '')"];
-            columns.extend(self.in_profile_names.then_some(PROFILE_NAME));
-            let any = columns.iter().map(|column| format!("{place}(lower({column}), ?) > 0"));
-            text += &format!(" AND ({})", any.collect::<Vec<_>>().join(" OR "));
-            values.extend(columns.iter().map(|_| Value::Text(wanted.clone())));
-        }
-        (text, values)
     }
 
     /// Keys rise with the time at which devices are made.
     fn order(&self) -> String {
         let way = if self.descending { "DESC" } else { "ASC" };
         match self.order {
-            DeviceOrder::Created => format!("device {way}"),
+            DeviceOrder::Created => format!("devices.device {way}"),
             DeviceOrder::Name => format!("name_key {way}"),
-            DeviceOrder::Profile => format!("{PROFILE_NAME} {way}, device"),
-            DeviceOrder::Label => format!("coalesce(label, '') {way}, device"),
+            DeviceOrder::Profile => format!("{PROFILE_NAME} {way}, devices.device"),
+            DeviceOrder::Label => format!("coalesce(label, '') {way}, devices.device"),
         }
     }
 }

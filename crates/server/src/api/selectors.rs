@@ -1,0 +1,55 @@
+//! Which devices a call is about, and what it says of them.
+
+use std::collections::BTreeMap;
+
+use domain::Timestamp;
+use engine::registry::{DeviceChange, RegistryError, Selector};
+use wire::admin;
+
+/// Reads a selector.
+///
+/// # Errors
+/// `value-invalid`.
+pub(super) fn asked(asked: admin::Selector) -> Result<Selector, RegistryError> {
+    Ok(Selector {
+        profile: asked.profile,
+        state: asked.state,
+        label: asked.label,
+        labels: asked.labels.as_deref().map(pairs).transpose()?.unwrap_or_default(),
+        name_prefix: asked.name_prefix,
+        text: asked.text,
+        seen_after: asked.seen_after.as_deref().map(|text| moment_asked("seen_after", text)).transpose()?,
+        seen_before: asked
+            .seen_before
+            .as_deref()
+            .map(|text| moment_asked("seen_before", text))
+            .transpose()?,
+        names: None,
+    })
+}
+
+/// `KEY=VALUE,KEY=VALUE`
+fn pairs(text: &str) -> Result<Vec<(String, String)>, RegistryError> {
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
+        None => Err(RegistryError::invalid("labels", "it is a list such as `site=berlin,line=3`.")),
+    };
+    text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect()
+}
+
+/// What is to be changed of what operators say of a device. An empty note takes it away.
+pub(super) fn change(label: Option<String>, labels: BTreeMap<String, Option<String>>) -> DeviceChange {
+    DeviceChange { label: label.map(Some), labels: labels.into_iter().collect() }
+}
+
+/// A point in time in RFC 3339.
+///
+/// # Errors
+/// `value-invalid`.
+pub(super) fn moment_asked(field: &'static str, text: &str) -> Result<Timestamp, RegistryError> {
+    let at: jiff::Timestamp = text.parse().map_err(|_| {
+        let detail = "it is not a point in time as in RFC 3339, such as `2027-01-31T12:00:00Z`.";
+        RegistryError::invalid(field, detail)
+    })?;
+    Ok(Timestamp(at.as_millisecond()))
+}

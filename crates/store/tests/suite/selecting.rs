@@ -1,0 +1,182 @@
+//! Devices by selector, page by page, and what is kept so that it is quick.
+
+use domain::{Credential, DeviceRecord, DeviceState, Timestamp, Version};
+use store::{Behind, Change, DeviceSearch, Selection, StoreError};
+
+use crate::house::{HOME, House, NOW, make_profile};
+
+fn write<T>(house: &House, mut f: impl FnMut(&mut Change<'_>) -> Result<T, StoreError>) -> T {
+    house.store.write(|change: &mut Change<'_>| f(change)).unwrap()
+}
+
+fn add(house: &House, name: &str, note: Option<&str>, labels: &[(&str, &str)]) -> DeviceRecord {
+    let device = DeviceRecord {
+        state: DeviceState::Expected,
+        credential: Credential::None,
+        ..house.create(name).device
+    };
+    write(house, |change| {
+        change.insert_device(&device, note, None)?;
+        for (key, value) in labels {
+            assert!(change.set_label((HOME, device.key), key, Some(value))?);
+        }
+        Ok(())
+    });
+    device
+}
+
+/// All pages of two, as names.
+fn select(house: &House, selection: &Selection<'_>) -> Vec<String> {
+    let (mut names, mut after) = (Vec::new(), None);
+    loop {
+        let page = house.store.read(|view| view.select_devices(HOME, selection, after.as_ref(), 2)).unwrap();
+        after = page.last().map(|row| selection.behind(row));
+        let full = page.len() == 2;
+        names.extend(page.into_iter().map(|row| row.record.name));
+        if !full {
+            return names;
+        }
+    }
+}
+
+fn fleet() -> House {
+    let house = House::new();
+    let other = make_profile(&house.store, HOME, "valves", &store::SecretLimits::default());
+    for number in 0..7 {
+        let line = if number % 2 == 0 { "even" } else { "odd" };
+        add(&house, &format!("pump-{number}"), None, &[("site", "berlin"), ("line", line)]);
+    }
+    add(&house, "tank", Some("next to Pump-3"), &[("site", "rome")]);
+    let valve = DeviceRecord { profile: other.id, ..add(&house, "valve", None, &[]) };
+    let valve = DeviceRecord { version: Version(2), ..valve };
+    assert!(write(&house, |change| change.save_device(&valve, Version(1), None, None)));
+    house
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn a_selection_finds_all_that_it_speaks_of_and_no_other() {
+    let house = fleet();
+    let wanted = labels(&[("site", "berlin"), ("line", "odd")]);
+    let found = |selection: Selection<'_>| select(&house, &selection);
+    assert_eq!(found(Selection { labels: &wanted, ..Selection::default() }), ["pump-1", "pump-3", "pump-5"]);
+    let site = labels(&[("site", "rome")]);
+    assert_eq!(found(Selection { labels: &site, ..Selection::default() }), ["tank"]);
+    let wrong = labels(&[("site", "rome"), ("line", "odd")]);
+    assert_eq!(found(Selection { labels: &wrong, ..Selection::default() }), Vec::<String>::new());
+    let states = [DeviceState::Expected, DeviceState::Failed];
+    let expected = Selection { states: Some(&states), ..Selection::default() };
+    assert_eq!(found(expected.clone()).len(), 9);
+    assert_eq!(found(Selection { name_prefix: Some("pump-"), ..expected.clone() }).len(), 7);
+    assert_eq!(found(Selection { name_prefix: Some("t"), ..Selection::default() }), ["tank"]);
+    let of_valves = |view: &store::View<'_>| view.profile_by_name(HOME, "valves");
+    let valves = house.store.read(of_valves).unwrap().unwrap().profile.id;
+    assert_eq!(found(Selection { profile: Some(valves), ..expected }), ["valve"]);
+    assert_eq!(found(Selection { note: Some("next to Pump-3"), ..Selection::default() }), ["tank"]);
+    assert_eq!(found(Selection::default()).len(), 9);
+}
+
+#[test]
+fn a_text_is_found_before_and_after_it_is_in_the_index() {
+    let house = fleet();
+    let found = |text| select(&house, &Selection { text: Some(text), ..Selection::default() });
+    let all = |found: &dyn Fn(&'static str) -> Vec<String>| {
+        assert_eq!(found("MP-3"), ["pump-3", "tank"]);
+        assert_eq!(found("an"), ["tank"]);
+        assert_eq!(found("p_mp"), Vec::<String>::new());
+        assert_eq!(found("pump-").len(), 8);
+    };
+    all(&found);
+    house.store.maintain(NOW).unwrap();
+    all(&found);
+    let row = house.store.read(|view| view.device_named(HOME, "pump-3")).unwrap().unwrap();
+    let renamed = DeviceRecord { name: "boiler".to_owned(), version: Version(2), ..row.record };
+    assert!(write(&house, |change| change.save_device(&renamed, Version(1), Some("hot"), None)));
+    for _ in 0..2 {
+        assert_eq!(found("pump-3"), ["tank"]);
+        assert_eq!(found("oil"), ["boiler"]);
+        assert_eq!(found("hot"), ["boiler"]);
+        house.store.maintain(Timestamp(NOW.0 + 60_000)).unwrap();
+    }
+    let searched = |text| {
+        let search = DeviceSearch { text: Some(text), ..DeviceSearch::default() };
+        house.store.read(|view| view.searched(HOME, &search, 0, 9)).unwrap()
+    };
+    assert_eq!((searched("ump").total, searched("ump").rows.len()), (7, 7));
+    write(&house, |change| change.delete_device(&renamed, NOW));
+    assert_eq!((found("oil"), searched("boil").total), (Vec::<String>::new(), 0));
+}
+
+#[test]
+fn who_was_heard_of_longest_ago_comes_first_and_earlier_news_is_no_news() {
+    let house = fleet();
+    let key = |name| house.store.read(|view| view.device_named(HOME, name)).unwrap().unwrap().record.key;
+    let (one, two, three) = (key("pump-1"), key("pump-2"), key("pump-3"));
+    let seen = [(one, Timestamp(300)), (two, Timestamp(100)), (three, Timestamp(200)), (two, Timestamp(50))];
+    house.store.note_seen(&seen).unwrap();
+    house.store.note_seen(&[(domain::DeviceKey(99_999), Timestamp(1))]).unwrap();
+    let found = |after: Option<i64>, before: Option<i64>| {
+        let (seen_after, seen_before) = (after.map(Timestamp), before.map(Timestamp));
+        select(&house, &Selection { seen_after, seen_before, ..Selection::default() })
+    };
+    assert_eq!(found(None, Some(1000)), ["pump-2", "pump-3", "pump-1"]);
+    assert_eq!(found(Some(200), None), ["pump-3", "pump-1"]);
+    assert_eq!(found(Some(101), Some(300)), ["pump-3"]);
+    let row = house.store.read(|view| view.device_named(HOME, "pump-2")).unwrap().unwrap();
+    assert_eq!(row.seen_at, Some(Timestamp(100)));
+    assert_eq!(row.labels.get("line").map(String::as_str), Some("even"));
+}
+
+#[test]
+fn pages_from_the_end_are_those_from_the_beginning_and_totals_follow_every_move() {
+    let house = fleet();
+    let page = |search: DeviceSearch<'_>, offset| {
+        let found = house.store.read(|view| view.searched(HOME, &search, offset, 2)).unwrap();
+        (found.rows.into_iter().map(|row| row.record.name).collect::<Vec<_>>(), found.total)
+    };
+    for order in [store::DeviceOrder::Name, store::DeviceOrder::Created] {
+        for descending in [false, true] {
+            let search = DeviceSearch { order, descending, ..DeviceSearch::default() };
+            let pages: Vec<String> = (0..5).flat_map(|number| page(search, number * 2).0).collect();
+            let mut sorted = pages.clone();
+            sorted.sort();
+            if descending {
+                sorted.reverse();
+            }
+            assert_eq!((pages, page(search, 0).1), (sorted, 9));
+        }
+    }
+    let profile = house.profile.id;
+    let of_pumps = DeviceSearch { profile: Some(profile), ..DeviceSearch::default() };
+    assert_eq!(page(of_pumps, 6), (vec!["pump-6".to_owned(), "tank".to_owned()], 8));
+    let tank = house.device("tank").unwrap();
+    write(&house, |change| change.delete_device(&tank, NOW));
+    assert_eq!((page(of_pumps, 6).1, page(DeviceSearch::default(), 0).1), (7, 8));
+}
+
+#[test]
+fn a_label_is_changed_taken_away_and_leaves_with_its_device() {
+    let house = fleet();
+    let tank = house.device("tank").unwrap();
+    let set = |value| write(&house, |change| change.set_label((HOME, tank.key), "site", value));
+    assert!(!set(Some("rome")));
+    assert!(set(Some("oslo")));
+    let of = || house.store.read(|view| view.labels(tank.key)).unwrap();
+    assert_eq!(of(), labels(&[("site", "oslo")]));
+    assert!(set(None));
+    assert!(!set(None));
+    assert_eq!(of(), []);
+    assert!(set(Some("bonn")));
+    write(&house, |change| change.delete_device(&tank, NOW));
+    assert_eq!(of(), []);
+    let bonn = labels(&[("site", "bonn")]);
+    assert_eq!(select(&house, &Selection { labels: &bonn, ..Selection::default() }), Vec::<String>::new());
+    let behind = Some(Behind::Key(tank.key));
+    let none = Selection { labels: &bonn, ..Selection::default() };
+    assert!(
+        house.store.read(|view| view.select_devices(HOME, &none, behind.as_ref(), 2)).unwrap().is_empty()
+    );
+}
