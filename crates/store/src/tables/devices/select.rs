@@ -195,7 +195,7 @@ impl View<'_> {
                 clause.add("FROM (SELECT which", []);
                 clause.add(if matches!(lead, Lead::Seen) { ", seen" } else { "" }, []);
                 source(&mut clause, tenant, selection, lead, after);
-                clause.add(&format!(") AS leading {join} devices ON devices.device = leading.which"), []);
+                clause.add(&format!(") AS led {join} devices ON devices.device = led.which"), []);
             }
         }
         clause.add(" WHERE tenant = ? AND namespace = ''", [tenant.into()]);
