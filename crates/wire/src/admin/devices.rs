@@ -112,7 +112,7 @@ pub struct DeviceCreate {
 }
 
 /// Changes what operators say of a device; what is absent stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceSet {
     /// The operator's own note; empty takes it away.

@@ -1,9 +1,10 @@
 //! Which devices a call is about.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which devices. What is absent does not narrow.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Selector {
     /// Only those of this profile.

@@ -109,7 +109,7 @@ fn words(choice: &Value) -> Option<(Vec<Value>, String)> {
 fn times_marked(schema: &mut Schema) {
     let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
     for (name, property) in properties {
-        let is_time = matches!(name.as_str(), "at" | "since")
+        let is_time = matches!(name.as_str(), "at" | "since" | "last_seen" | "seen_after" | "seen_before")
             || ["_at", "_since", "_until"].iter().any(|end| name.ends_with(end));
         let is_text = match property.get("type") {
             Some(Value::Array(types)) => types.contains(&json!("string")),

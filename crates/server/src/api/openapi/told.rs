@@ -45,10 +45,11 @@ told! {
     Post   "/profiles"                    createProfile 201 "Makes a profile; this answer alone carries its group secret.";
     Get    "/profiles/{name}"             getProfile 200 "Shows a profile.";
     Patch  "/profiles/{name}"             changeProfile 200 "Changes a profile; the answer carries the group secret if it is new.";
-    Get    "/devices"                     listDevices 200 "Lists devices in the order of their names, a page at a time.";
+    Get    "/devices"                     listDevices 200 "Lists the devices that a selector finds, a page at a time.";
     Post   "/devices"                     addDevice 201 "Adds a device that is expected.";
     Post   "/devices:import"              importDevices 200 "Adds the devices of a CSV file; the answer is a line for each row and a summary.";
     Get    "/devices/{name}"              getDevice 200 "Shows a device.";
+    Patch  "/devices/{name}"              changeDevice 200 "Changes note and labels of a device.";
     Delete "/devices/{name}"              deleteDevice 204 "Removes a device that no neighbour knows.";
     Post   "/devices/{name}/disable"      disableDevice 200 "Switches a device off: it cannot log in.";
     Post   "/devices/{name}/enable"       enableDevice 200 "Switches a device on again.";
