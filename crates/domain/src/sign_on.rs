@@ -131,7 +131,7 @@ refusals! {
         "The group's role is within a tenant that does not exist.",
         "Make the tenant (muster tenant create), or correct `roles` in [sign_on.openid].";
     AccountRemoved, "openid-account-removed", Unproven,
-        "The account was removed after the token was made.",
+        "The account was removed, or lost its role, after the token was made.",
         "Sign on anew, if you may.";
     NameTaken, "openid-name-taken", Forbidden,
         "Another account has the name that this one would get.",

@@ -234,6 +234,7 @@ impl Sheet for OperatorAccount {
         let mut lines = vec![("name", self.name.clone()), ("role", render::word(&self.role))];
         lines.extend(self.tenant.clone().map(|tenant| ("tenant", tenant)));
         lines.push(("password", if self.password { "set" } else { "none" }.to_owned()));
+        lines.extend(self.issuer.clone().map(|issuer| ("signs on at", issuer)));
         lines.extend(self.disabled_at.clone().map(|since| ("disabled", since)));
         lines.push(("changed", self.changed_at.clone()));
         lines

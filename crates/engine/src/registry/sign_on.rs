@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use domain::sign_on::{Mapping, Rules, Vouched, judge};
-use domain::{SignOnRefusal, TenantId, Timestamp};
+use domain::{Kind, SignOnRefusal, TenantId, Timestamp};
 use parking_lot::Mutex;
 use serde_json::json;
 use store::{Account, Change, Link};
@@ -74,19 +74,59 @@ impl Registry {
         source: Option<IpAddr>,
         anew: bool,
     ) -> Result<Session, AuthenticationRefusal> {
-        let mapping = judge(rules, vouched, self.now())?;
-        let tenant = self.tenant_of(mapping)?;
         let (issuer, subject) = (&vouched.issuer, &vouched.subject);
-        let found = self.store.read(|view| view.account_of_subject(issuer, subject))?;
-        let as_it_is = |account: &Account| !anew && (account.role, account.tenant) == (mapping.role, tenant);
+        let mapping = judge(rules, vouched, self.now()).inspect_err(|refusal| {
+            if refusal.kind() == Kind::Forbidden {
+                self.withdraw(vouched);
+            }
+        })?;
+        let tenant = self.tenant_of(mapping)?;
+        let (found, removed_at) = self.store.read(|view| {
+            Ok((view.account_of_subject(issuer, subject)?, view.subject_removed_at(issuer, subject)?))
+        })?;
+        if removed_at.is_some_and(|at| vouched.issued_at <= at) {
+            return Err(SignOnRefusal::AccountRemoved.into());
+        }
+        let counts_as_it_is = |account: &Account| {
+            let same = !anew && (account.role, account.tenant) == (mapping.role, tenant);
+            same || account.link.as_ref().is_some_and(|link| vouched.issued_at < link.vouched_at)
+        };
         let account = match found {
             Some(account) if account.disabled_at.is_some() => return Err(AuthenticationRefusal::Disabled),
-            Some(account) if as_it_is(&account) => account,
-            _ => self.vouched_for(vouched, mapping, tenant, source)?,
+            Some(account) if counts_as_it_is(&account) => account,
+            // Another server may have made the account in this moment.
+            None => self
+                .vouched_for(vouched, mapping, tenant, source)
+                .or_else(|_| self.vouched_for(vouched, mapping, tenant, source))?,
+            Some(_) => self.vouched_for(vouched, mapping, tenant, source)?,
         };
         let operator = operator(&account, source);
         let (name, epoch, id) = (account.name, account.epoch, self.random_id());
         Ok(Session { operator, account: account.id, name, epoch, id })
+    }
+
+    /// Somebody whom the provider let in before has no role any more: sessions end, and earlier words count no more.
+    fn withdraw(&self, vouched: &Vouched) {
+        let now = self.now();
+        let withdrawn = self.store.write(|change: &mut Change<'_>| {
+            let found = change.account_of_subject(&vouched.issuer, &vouched.subject)?;
+            let later = |account: &Account| {
+                account.link.as_ref().is_some_and(|link| vouched.issued_at >= link.vouched_at)
+            };
+            let Some(account) = found.filter(later) else { return Ok(()) };
+            let removed_at = change.subject_removed_at(&vouched.issuer, &vouched.subject)?;
+            if removed_at.is_some_and(|at| vouched.issued_at <= at) {
+                return Ok(());
+            }
+            change.withdraw(&account, vouched.issued_at, now)?;
+            let detail = json!({ "account": account.id, "name": account.name, "issuer": vouched.issuer,
+                "subject": vouched.subject });
+            let deed = Deed::of(account.tenant, "operator-role-withdrawn", detail);
+            self.journal(change, &Operator::server("sign-on"), &deed)
+        });
+        if let Err(error) = withdrawn {
+            tracing::warn!(%error, "the sessions of somebody without a role could not be ended");
+        }
     }
 
     fn tenant_of(&self, mapping: &Mapping) -> Result<Option<TenantId>, AuthenticationRefusal> {
@@ -114,7 +154,7 @@ impl Registry {
                     Err(refusal) => return Ok(Err(refusal)),
                 },
             };
-            change.vouch(id, mapping.role, tenant, now)?;
+            change.vouch(id, mapping.role, tenant, vouched.issued_at, now)?;
             let account = change.account(id)?;
             let account = account.ok_or_else(|| RegistryError::not_found(What::Account, subject))?;
             let detail = json!({ "account": id, "name": account.name, "issuer": issuer, "subject": subject,
@@ -173,16 +213,13 @@ fn made(
     now: Timestamp,
 ) -> Result<Result<u64, SignOnRefusal>, RegistryError> {
     let (issuer, subject) = (&vouched.issuer, &vouched.subject);
-    if change.subject_removed_at(issuer, subject)?.is_some_and(|at| vouched.issued_at <= at) {
-        return Ok(Err(SignOnRefusal::AccountRemoved));
-    }
     for name in &vouched.names() {
         if change.account_by_name(name)?.is_some() {
             continue;
         }
         let new = store::NewAccount { tenant, name, password: None, role: mapping.role };
         let id = change.create_account(new, now)?;
-        let link = Link { issuer: issuer.clone(), subject: subject.clone(), vouched_at: now };
+        let link = Link { issuer: issuer.clone(), subject: subject.clone(), vouched_at: vouched.issued_at };
         change.link_account(id, &link)?;
         return Ok(Ok(id));
     }

@@ -60,6 +60,7 @@ pub(super) fn account(account: ours::AccountView) -> admin::OperatorAccount {
         created_at: instant(account.created_at),
         changed_at: instant(account.changed_at),
         disabled_at: account.disabled_at.map(instant),
+        issuer: account.issuer,
     }
 }
 

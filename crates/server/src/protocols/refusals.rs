@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use domain::{Kind, Refusal};
+use domain::{Kind, Refusal, SignOnRefusal};
 
 use super::thingsboard;
 
@@ -22,6 +22,17 @@ What a device sees is less, and depends on its protocol: who has proven nothing 
 |---|---|---|---|---|
 ";
 
+/// What stands between the two tables.
+const SIGN_ON_HEAD: &str = "
+## Signing on
+
+Operators whom an OpenID provider vouches for ([guide](../guides/single-sign-on.md)) hear these codes from the operator
+API, and `muster` shows sentence and hint. Each refusal stands in the journal as `operator-sign-on-failed`.
+
+| Code | Kind | What happened | What to try |
+|---|---|---|---|
+";
+
 #[test]
 fn the_manual_lists_every_refusal_as_it_is() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/refusals.md");
@@ -37,15 +48,20 @@ fn table() -> String {
     let mut page = HEAD.to_owned();
     for refusal in Refusal::ALL {
         let (code, kind, sentence, hint) =
-            (refusal.code(), kind(*refusal), refusal.sentence(), refusal.hint());
+            (refusal.code(), word(refusal.kind()), refusal.sentence(), refusal.hint());
         let told = thingsboard::refused_in_words(*refusal);
         writeln!(page, "| `{code}` | {kind} | {sentence} | {hint} | {told} |").unwrap();
+    }
+    page += SIGN_ON_HEAD;
+    for refusal in SignOnRefusal::ALL {
+        let (code, kind) = (refusal.code(), word(refusal.kind()));
+        writeln!(page, "| `{code}` | {kind} | {} | {} |", refusal.sentence(), refusal.hint()).unwrap();
     }
     page
 }
 
-fn kind(refusal: Refusal) -> &'static str {
-    match refusal.kind() {
+fn word(kind: Kind) -> &'static str {
+    match kind {
         Kind::Malformed => "malformed",
         Kind::Unproven => "unproven",
         Kind::Forbidden => "forbidden",

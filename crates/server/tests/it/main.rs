@@ -8,6 +8,7 @@ mod conversation;
 mod desk;
 mod hooks;
 mod listeners;
+mod openid;
 mod operator_api;
 mod replay;
 mod roles;

@@ -98,7 +98,7 @@ impl View<'_> {
         self.sql.first(&sql, params![issuer, subject], read)
     }
 
-    /// When the account of a subject was removed last.
+    /// Until when what a provider said of a subject counts no more: its account was removed, or lost its role.
     ///
     /// # Errors
     /// What the database says.
@@ -162,7 +162,27 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Notes that a provider has given its word once more. Where that changes the account's role or tenant, its
+    /// Takes an account from its owner until the provider gives a later word than the one of `at`. Its sessions end.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn withdraw(&mut self, account: &Account, at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        if let Some(link) = &account.link {
+            self.remove_subject(&link.issuer, &link.subject, at)?;
+            self.set_account(account, now)?;
+        }
+        Ok(())
+    }
+
+    /// What was said of a subject until now counts no more.
+    fn remove_subject(&mut self, issuer: &str, subject: &str, at: Timestamp) -> Result<(), StoreError> {
+        let sql = "INSERT INTO removed_subjects (issuer, subject, removed_at) VALUES (?, ?, ?)
+                   ON CONFLICT (issuer, subject) DO UPDATE SET removed_at = excluded.removed_at";
+        self.sql.execute(sql, params![issuer, subject, at])?;
+        Ok(())
+    }
+
+    /// Notes a word of the provider, given at `said_at`. Where that changes the account's role or tenant, its
     /// sessions end.
     ///
     /// # Errors
@@ -172,11 +192,12 @@ impl Change<'_> {
         account: u64,
         role: Role,
         tenant: Option<TenantId>,
+        said_at: Timestamp,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let Some(present) = self.account(account)? else { return Ok(()) };
         let sql = "UPDATE accounts SET vouched_at = ? WHERE id = ?";
-        self.sql.execute(sql, params![now, account])?;
+        self.sql.execute(sql, params![said_at, account])?;
         if (present.role, present.tenant) != (role, tenant) {
             let sql = "UPDATE accounts SET role = ?, tenant = ?, changed_at = ?,
                        epoch = CASE WHEN epoch < ? THEN ? ELSE epoch + 1 END WHERE id = ?";
@@ -192,9 +213,7 @@ impl Change<'_> {
     /// What the database says.
     pub fn delete_account(&mut self, id: u64, now: Timestamp) -> Result<(), StoreError> {
         if let Some(Link { issuer, subject, .. }) = self.account(id)?.and_then(|account| account.link) {
-            let sql = "INSERT INTO removed_subjects (issuer, subject, removed_at) VALUES (?, ?, ?)
-                       ON CONFLICT (issuer, subject) DO UPDATE SET removed_at = excluded.removed_at";
-            self.sql.execute(sql, params![issuer.as_str(), subject.as_str(), now])?;
+            self.remove_subject(&issuer, &subject, now)?;
         }
         self.sql.execute("DELETE FROM accounts WHERE id = ?", params![id])?;
         Ok(())

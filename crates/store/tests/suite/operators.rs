@@ -191,15 +191,17 @@ fn an_account_that_a_provider_opens_follows_its_word_until_it_is_removed() {
     let found = || house.store.read(|view| view.account_of_subject("https://id", "42")).unwrap();
     let account = found().unwrap();
     assert_eq!((account.id, account.link.as_ref()), (id, Some(&link)));
-    write(&house, |change| change.vouch(id, Role::Viewer, None, NOW.plus_ms(1)));
+    write(&house, |change| change.vouch(id, Role::Viewer, None, NOW.plus_ms(1), NOW));
     let again = found().unwrap();
     assert_eq!((again.epoch, again.link.unwrap().vouched_at), (account.epoch, NOW.plus_ms(1)));
-    write(&house, |change| change.vouch(id, Role::Viewer, Some(HOME), NOW.plus_ms(2)));
+    write(&house, |change| change.vouch(id, Role::Viewer, Some(HOME), NOW.plus_ms(2), NOW));
     let moved = found().unwrap();
     assert!(moved.tenant == Some(HOME) && moved.epoch > account.epoch, "its sessions have ended");
 
     let removed = || house.store.read(|view| view.subject_removed_at("https://id", "42")).unwrap();
     assert_eq!(removed(), None);
+    write(&house, |change| change.withdraw(&moved, NOW.plus_ms(2), NOW));
+    assert!(removed() == Some(NOW.plus_ms(2)) && found().unwrap().epoch > moved.epoch);
     write(&house, |change| change.delete_account(id, NOW.plus_ms(3)));
     assert!(found().is_none() && removed() == Some(NOW.plus_ms(3)));
     let id = make("ann@b").unwrap();

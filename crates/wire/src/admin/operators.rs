@@ -70,6 +70,9 @@ pub struct OperatorAccount {
     /// Since when it is shut out, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_at: Option<String>,
+    /// The OpenID provider whose word opens it, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
 }
 
 /// Asks for a new account.

@@ -1,0 +1,340 @@
+//! Tokens of an OpenID provider, good ones and forged ones: what no well-behaved provider would sign.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+};
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use testkit::http::HttpConnection;
+use tokio::runtime::Runtime;
+
+use crate::running::Running;
+
+/// A signature's maker, and its public half as a JWK.
+enum Key {
+    Rsa(RsaKeyPair),
+    Ec(EcdsaKeyPair),
+    Ed(Ed25519KeyPair),
+}
+
+impl Key {
+    fn rsa() -> Key {
+        Key::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap())
+    }
+
+    fn ec() -> Key {
+        Key::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    fn ed() -> Key {
+        Key::Ed(Ed25519KeyPair::generate().unwrap())
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match self {
+            Key::Rsa(key) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).unwrap();
+                signature
+            }
+            Key::Ec(key) => key.sign(&random, message).unwrap().as_ref().to_vec(),
+            Key::Ed(key) => key.sign(message).as_ref().to_vec(),
+        }
+    }
+
+    fn jwk(&self, kid: &str) -> Value {
+        match self {
+            Key::Rsa(key) => {
+                let public = key.public_key();
+                let (n, e) = (public.modulus(), public.exponent());
+                json!({ "kty": "RSA", "kid": kid, "use": "sig",
+                    "n": text(n.big_endian_without_leading_zero()), "e": text(e.big_endian_without_leading_zero()) })
+            }
+            Key::Ec(key) => {
+                let point = &key.public_key().as_ref()[1..];
+                json!({ "kty": "EC", "crv": "P-256", "kid": kid, "alg": "ES256",
+                    "x": text(&point[..32]), "y": text(&point[32..]) })
+            }
+            Key::Ed(key) => {
+                json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": text(key.public_key().as_ref()) })
+            }
+        }
+    }
+}
+
+fn text(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn unsigned(header: &Value, claims: &Value) -> String {
+    format!("{}.{}", text(header.to_string()), text(claims.to_string()))
+}
+
+fn signed(header: &Value, claims: &Value, by: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
+    let message = unsigned(header, claims);
+    let signature = by(message.as_bytes());
+    format!("{message}.{}", text(signature))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// What a stand-in for a provider publishes.
+struct Published {
+    issuer: String,
+    keys: Mutex<Vec<Value>>,
+    asked: AtomicUsize,
+    fault: Mutex<Option<String>>,
+}
+
+/// A server of ours and somebody who publishes keys for it.
+struct Stand {
+    running: Running,
+    published: Arc<Published>,
+    _runtime: Runtime,
+    rsa: Key,
+}
+
+impl Stand {
+    fn open() -> Stand {
+        let runtime = Runtime::new().unwrap();
+        let socket = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address: SocketAddr = socket.local_addr().unwrap();
+        let rsa = Key::rsa();
+        let published = Arc::new(Published {
+            issuer: format!("http://{address}"),
+            keys: Mutex::new(vec![rsa.jwk("one")]),
+            asked: AtomicUsize::new(0),
+            fault: Mutex::new(None),
+        });
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(discovery))
+            .route("/keys", get(keys))
+            .with_state(Arc::clone(&published));
+        runtime.spawn(async move { axum::serve(socket, router).await.unwrap() });
+        let issuer = published.issuer.clone();
+        let running = Running::start(|config| {
+            let openid = &mut config.sign_on.openid;
+            openid.issuer = issuer;
+            openid.client_id = "muster".into();
+            openid.roles = vec!["admins -> admin".into()];
+            openid.allow_http = true;
+            openid.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
+        });
+        Stand { running, published, _runtime: runtime, rsa }
+    }
+
+    fn claims(&self) -> Value {
+        json!({ "iss": self.published.issuer, "sub": "ann", "aud": "muster", "iat": now(), "exp": now() + 600,
+            "groups": ["admins"] })
+    }
+
+    /// Status and code, or the actor, of a call with this token.
+    fn asks(&self, token: &str) -> (u16, String) {
+        let (status, told) = self.call(token);
+        let word = if status == 200 { &told["actor"] } else { &told["code"] };
+        (status, word.as_str().unwrap().to_owned())
+    }
+
+    fn call(&self, token: &str) -> (u16, Value) {
+        let mut http = HttpConnection::open(self.running.http()).unwrap();
+        let authorization = format!("Bearer {token}");
+        let reply =
+            http.request("GET", "/api/muster/v1/whoami", &[("Authorization", &authorization)], b"").unwrap();
+        (reply.status, serde_json::from_slice(&reply.body).unwrap())
+    }
+
+    fn publish(&self, key: Value) {
+        self.published.keys.lock().unwrap().push(key);
+    }
+}
+
+async fn discovery(State(published): State<Arc<Published>>) -> String {
+    if let Some(fault) = &*published.fault.lock().unwrap() {
+        return fault.clone();
+    }
+    let issuer = &published.issuer;
+    let at = |path: &str| format!("{issuer}{path}");
+    json!({ "issuer": issuer, "authorization_endpoint": at("/auth"), "token_endpoint": at("/token"),
+        "jwks_uri": at("/keys") })
+    .to_string()
+}
+
+async fn keys(State(published): State<Arc<Published>>) -> String {
+    published.asked.fetch_add(1, Ordering::SeqCst);
+    json!({ "keys": *published.keys.lock().unwrap() }).to_string()
+}
+
+fn header(alg: &str) -> Value {
+    json!({ "alg": alg, "kid": "one" })
+}
+
+#[test]
+fn each_algorithm_that_is_taken_lets_somebody_in() {
+    let stand = Stand::open();
+    let (ec, ed) = (Key::ec(), Key::ed());
+    stand.publish(ec.jwk("two"));
+    stand.publish(ed.jwk("three"));
+    stand.publish(json!({ "kty": "something new", "kid": "four" }));
+    let host = stand.published.issuer.trim_start_matches("http://");
+    for (alg, kid, key) in [("RS256", "one", &stand.rsa), ("ES256", "two", &ec), ("EdDSA", "three", &ed)] {
+        for header in [json!({ "alg": alg, "kid": kid, "typ": "JWT" }), json!({ "alg": alg })] {
+            let token = signed(&header, &stand.claims(), |message| key.sign(message));
+            assert_eq!(stand.asks(&token), (200, format!("account:ann@{host}")), "{header}");
+        }
+    }
+}
+
+#[test]
+fn a_token_that_the_provider_did_not_sign_lets_nobody_in() {
+    let stand = Stand::open();
+    let Key::Rsa(rsa) = &stand.rsa else { panic!("an RSA key") };
+    let claims = stand.claims();
+    let good = signed(&header("RS256"), &claims, |message| stand.rsa.sign(message));
+    assert_eq!(stand.asks(&good).0, 200);
+
+    // What an attacker has: the public key, in every form in which it could be taken for a shared secret.
+    let der: Vec<u8> = rsa.public_key().as_der().unwrap().as_ref().to_vec();
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(&der));
+    let jwk = stand.rsa.jwk("one");
+    let modulus = jwk["n"].as_str().unwrap().as_bytes().to_vec();
+    for (alg, kind) in [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384)] {
+        for secret in [&der, &pem.clone().into_bytes(), &modulus, &jwk.to_string().into_bytes(), &Vec::new()]
+        {
+            let mac = |message: &[u8]| hmac::sign(&hmac::Key::new(kind, secret), message).as_ref().to_vec();
+            let token = signed(&header(alg), &claims, mac);
+            assert_eq!(stand.asks(&token), (401, "openid-algorithm".into()), "{alg}");
+        }
+    }
+    for alg in ["none", "None", "nOnE", "", "RS1", "ES512", "PS256"] {
+        let token = format!("{}.", unsigned(&header(alg), &claims));
+        assert_eq!(stand.asks(&token), (401, "openid-algorithm".into()), "{alg}");
+    }
+    // By another key that is called the same, or by none.
+    for key in [Key::rsa(), Key::ec(), Key::ed()] {
+        let token = signed(&header("RS256"), &claims, |message| key.sign(message));
+        assert_eq!(stand.asks(&token), (401, "openid-signature".into()));
+    }
+    let bare = format!("{}.", unsigned(&header("RS256"), &claims));
+    assert_eq!(stand.asks(&bare), (401, "openid-signature".into()));
+    // By the right key, but what was signed is something else.
+    let (_, signature) = good.rsplit_once('.').unwrap();
+    let mut other = stand.claims();
+    other["sub"] = json!("root");
+    let changed = format!("{}.{signature}", unsigned(&header("RS256"), &other));
+    assert_eq!(stand.asks(&changed), (401, "openid-signature".into()));
+    // The name of the key is that of a key of another kind.
+    let token = signed(&header("ES256"), &claims, |message| Key::ec().sign(message));
+    assert_eq!(stand.asks(&token), (401, "openid-key-unknown".into()));
+    // A key of the token's own, or one that is for something else.
+    let own = Key::rsa();
+    let header =
+        json!({ "alg": "RS256", "jwk": own.jwk("one"), "kid": "mine", "jku": "http://127.0.0.1:1/" });
+    let token = signed(&header, &claims, |message| own.sign(message));
+    assert_eq!(stand.asks(&token), (401, "openid-key-unknown".into()));
+    // Our own sessions are not opened by it either.
+    let mac =
+        |message: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, &der), message).as_ref().to_vec();
+    let session = signed(&json!({ "alg": "HS512" }), &claims, mac);
+    assert_eq!(stand.asks(&session).0, 401);
+}
+
+#[test]
+fn a_key_for_another_purpose_signs_nobody_on() {
+    let stand = Stand::open();
+    let key = Key::rsa();
+    for (kid, name, value) in [("enc", "use", "enc"), ("alg", "alg", "RS512")] {
+        let mut jwk = key.jwk(kid);
+        jwk[name] = json!(value);
+        stand.publish(jwk);
+        let header = json!({ "alg": "RS256", "kid": kid });
+        let token = signed(&header, &stand.claims(), |message| key.sign(message));
+        assert_eq!(stand.asks(&token), (401, "openid-key-unknown".into()), "{name}");
+    }
+}
+
+#[test]
+fn what_is_signed_is_judged() {
+    let stand = Stand::open();
+    let cases = [
+        ("iss", json!("http://127.0.0.1:1"), 401, "openid-issuer"),
+        ("iss", json!(format!("{}/", stand.published.issuer)), 401, "openid-issuer"),
+        ("aud", json!("other"), 401, "openid-audience"),
+        ("aud", json!(["muster", "other"]), 401, "openid-audience"),
+        ("azp", json!("other"), 401, "openid-audience"),
+        ("exp", json!(now() - 61), 401, "openid-expired"),
+        ("nbf", json!(now() + 300), 401, "openid-not-yet-valid"),
+        ("iat", json!(now() + 300), 401, "openid-not-yet-valid"),
+        ("exp", Value::Null, 401, "openid-malformed"),
+        ("iat", json!("now"), 401, "openid-malformed"),
+        ("sub", json!(""), 401, "openid-malformed"),
+        ("sub", json!(7), 401, "openid-malformed"),
+        (
+            "events",
+            json!({ "http://schemas.openid.net/event/backchannel-logout": {} }),
+            401,
+            "openid-malformed",
+        ),
+        ("groups", json!([]), 403, "openid-no-role"),
+        ("groups", Value::Null, 403, "openid-no-role"),
+        ("groups", json!({ "admins": true }), 403, "openid-no-role"),
+    ];
+    for (claim, value, status, code) in cases {
+        let mut claims = stand.claims();
+        claims[claim] = value;
+        let token = signed(&header("RS256"), &claims, |message| stand.rsa.sign(message));
+        assert_eq!(stand.asks(&token), (status, code.to_owned()), "{claim}: {}", claims[claim]);
+    }
+    let logout = json!({ "alg": "RS256", "kid": "one", "typ": "logout+jwt" });
+    let token = signed(&logout, &stand.claims(), |message| stand.rsa.sign(message));
+    assert_eq!(stand.asks(&token), (401, "openid-malformed".into()));
+    for garbage in ["..", "a.b.c", "e30.e30.", &format!("{}.{}.", "x".repeat(10_000), "y")] {
+        assert_eq!(stand.asks(garbage).0, 401);
+    }
+}
+
+#[test]
+fn strangers_cannot_make_us_ask_the_provider_again_and_again() {
+    let stand = Stand::open();
+    let stranger = Key::rsa();
+    for number in 0..30 {
+        let header = json!({ "alg": "RS256", "kid": format!("unknown {number}") });
+        let token = signed(&header, &stand.claims(), |message| stranger.sign(message));
+        assert_eq!(stand.asks(&token), (401, "openid-key-unknown".into()));
+    }
+    let asked = stand.published.asked.load(Ordering::SeqCst);
+    assert!((2..=6).contains(&asked), "the provider was asked {asked} times");
+}
+
+#[test]
+fn a_provider_that_is_not_what_it_should_be_is_told_by_name() {
+    let told = |fault: String, expected: &str| {
+        let stand = Stand::open();
+        *stand.published.fault.lock().unwrap() = Some(fault);
+        let token = signed(&header("RS256"), &stand.claims(), |message| stand.rsa.sign(message));
+        let (status, problem) = stand.call(&token);
+        assert_eq!((status, &problem["code"]), (503, &json!("openid-unreachable")), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(expected), "{problem}");
+        assert!(problem["hint"].is_string(), "{problem}");
+    };
+    told("<html>".into(), "cannot be read");
+    told("x".repeat(100_000), "more than 65536 bytes");
+    let other = json!({ "issuer": "https://evil.example", "authorization_endpoint": "", "token_endpoint": "",
+        "jwks_uri": "http://127.0.0.1:1/" });
+    told(other.to_string(), "it calls itself `https://evil.example`");
+}
