@@ -26,6 +26,7 @@ pub mod joined;
 pub mod mqtt;
 pub mod muster;
 pub mod musterd;
+pub mod node;
 pub mod openid;
 pub mod operator;
 pub mod python;

@@ -29,6 +29,10 @@ pub enum Python {
     ThingsboardCli,
     /// `openapi-spec-validator`, a judge of OpenAPI documents.
     OpenapiValidator,
+    /// `openapi-python-client`, which makes clients of such documents, and `mypy`, which reads what uses them.
+    OpenapiClient,
+    /// `schemathesis`, which asks at random what such documents allow, and what they do not.
+    Schemathesis,
 }
 
 impl Python {
@@ -50,6 +54,8 @@ impl Python {
             Self::ThingsboardRest => "python-tb-rest",
             Self::ThingsboardCli => "python-tb-cli",
             Self::OpenapiValidator => "python-openapi-validator",
+            Self::OpenapiClient => "python-openapi-client",
+            Self::Schemathesis => "python-schemathesis",
         }
     }
 }

@@ -94,6 +94,11 @@ fn contains(printed: &str, wanted: &[&str]) -> Result<()> {
 }
 
 /// The blocks marked `sh`.
-fn examples(page: &str) -> Vec<&str> {
-    page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+pub(super) fn examples(page: &str) -> Vec<&str> {
+    blocks(page, "sh")
+}
+
+/// What a page shows in one language.
+pub(super) fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    page.split(&format!("```{language}\n")).skip(1).filter_map(|rest| rest.split("```").next()).collect()
 }

@@ -45,6 +45,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, No> {
+    // Serde would take an array for the fields in their order: `[]` for a selector that finds every device.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(No::new(StatusCode::BAD_REQUEST, "body-malformed", "The body is not a JSON object."));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();

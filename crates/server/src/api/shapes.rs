@@ -452,6 +452,7 @@ pub(super) fn audit_writer(head: &Head) -> admin::AuditWriter {
 }
 
 pub(super) fn heads_asked(asked: &admin::AuditHead) -> Result<Vec<Head>, RegistryError> {
+    instant_asked(&asked.at).map_err(|_| no_head())?;
     asked.writers.iter().map(head_asked).collect()
 }
 
@@ -462,10 +463,11 @@ fn head_asked(asked: &admin::AuditWriter) -> Result<Head, RegistryError> {
         .ok()
         .zip(link(&asked.head_link))
         .map(|(writer, link)| Head { position: Position { writer, number: asked.head_number }, link });
-    head.ok_or_else(|| RegistryError::Invalid {
-        field: "head",
-        detail: "it is not what `muster audit head` exported.".to_owned(),
-    })
+    head.ok_or_else(no_head)
+}
+
+fn no_head() -> RegistryError {
+    RegistryError::invalid("head", "it is not what `muster audit head` exported.")
 }
 
 fn link(hex: &str) -> Option<[u8; 32]> {

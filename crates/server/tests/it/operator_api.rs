@@ -225,6 +225,11 @@ async fn a_body_that_cannot_be_read_is_told_with_its_place_and_never_with_a_secr
     assert!(answer.text.contains("provision_secret") && !answer.text.contains("47114711"), "{}", answer.text);
     let answer = house.send("POST", "/tenants", Some(admin.expose()), "x".repeat(2 * 1024 * 1024)).await;
     assert_eq!(answer.code(), (413, "body-too-large".to_owned()));
+    // Fields in their order, none of them set, are no selector that finds every device.
+    for array in ["[]", " [null, null]"] {
+        let answer = house.send("POST", "/devices:decommission", Some(admin.expose()), array).await;
+        assert_eq!(answer.code(), (400, "body-malformed".to_owned()));
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,11 @@ impl Schemas {
             })
         };
         Schemas {
-            asked: settings().with_transform(RecursiveTransform(tidied)).for_deserialize().into_generator(),
+            asked: settings()
+                .with_transform(RecursiveTransform(tidied))
+                .with_transform(RecursiveTransform(without_default))
+                .for_deserialize()
+                .into_generator(),
             answered: settings()
                 .with_transform(RecursiveTransform(tidied))
                 .with_transform(RecursiveTransform(always_there))
@@ -45,6 +49,7 @@ impl Schemas {
     pub(super) fn query<T: JsonSchema>(&mut self) -> Vec<Value> {
         let mut schema = T::json_schema(&mut self.asked);
         RecursiveTransform(tidied).transform(&mut schema);
+        without_default(&mut schema);
         without_null(&mut schema);
         let required = |name: &str| {
             schema
@@ -75,8 +80,21 @@ fn parameter(name: &str, required: bool, mut schema: Value) -> Value {
 
 /// What generators of clients read best: words of a fixed set as one `enum`, points in time as such.
 fn tidied(schema: &mut Schema) {
+    both_said(schema);
     words_together(schema);
     times_marked(schema);
+}
+
+/// What refers to one schema and adds fields to it, a line with its `type`, as `allOf`: makers of clients leave out what
+/// stands beside a `$ref`.
+fn both_said(schema: &mut Schema) {
+    let (Some(reference), Some(_)) = (schema.get("$ref").cloned(), schema.get("properties")) else { return };
+    schema.remove("$ref");
+    let added: Map<String, Value> = ["type", "properties", "required"]
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), schema.remove(key)?)))
+        .collect();
+    schema.insert("allOf".to_owned(), json!([{ "$ref": reference }, added]));
 }
 
 /// One `enum` for what stands as a choice of single words, with what each of them says.
@@ -118,6 +136,14 @@ fn times_marked(schema: &mut Schema) {
         if is_time && is_text {
             property["format"] = json!("date-time");
         }
+    }
+}
+
+/// A field that has a default may be left out. Makers of clients take a default for a reason to ask for the field.
+fn without_default(schema: &mut Schema) {
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
+    for property in properties.values_mut().filter_map(Value::as_object_mut) {
+        property.remove("default");
     }
 }
 

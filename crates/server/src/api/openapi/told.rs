@@ -105,8 +105,7 @@ pub(super) fn amend(id: &str, shape: &mut Shape, schemas: &mut Schemas) {
             shape.answer = Some(content("application/json", &json!({ "anyOf": either })));
         }
         "importDevices" => {
-            let csv =
-                json!({ "type": "string", "examples": ["name,type,label\npump-17,pumps,north hall\n"] });
+            let csv = json!({ "type": "string", "format": "binary", "examples": ["name,type,label\npump-17,pumps,north hall\n"] });
             shape.body = Some(content("text/csv", &csv));
             shape.answer = Some(content("application/x-ndjson", &schemas.answered::<ImportEvent>()));
         }
