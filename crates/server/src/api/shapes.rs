@@ -452,22 +452,14 @@ pub(super) fn audit_writer(head: &Head) -> admin::AuditWriter {
 }
 
 pub(super) fn heads_asked(asked: &admin::AuditHead) -> Result<Vec<Head>, RegistryError> {
-    instant_asked(&asked.at).map_err(|_| no_head())?;
-    asked.writers.iter().map(head_asked).collect()
+    let heads = asked.writers.iter().map(head_asked).collect::<Option<_>>();
+    let heads = heads.filter(|_| instant_asked(&asked.at).is_ok());
+    heads.ok_or_else(|| RegistryError::invalid("head", "it is not what `muster audit head` exported."))
 }
 
-fn head_asked(asked: &admin::AuditWriter) -> Result<Head, RegistryError> {
-    let head = asked
-        .writer
-        .parse()
-        .ok()
-        .zip(link(&asked.head_link))
-        .map(|(writer, link)| Head { position: Position { writer, number: asked.head_number }, link });
-    head.ok_or_else(no_head)
-}
-
-fn no_head() -> RegistryError {
-    RegistryError::invalid("head", "it is not what `muster audit head` exported.")
+fn head_asked(asked: &admin::AuditWriter) -> Option<Head> {
+    let (writer, link) = asked.writer.parse().ok().zip(link(&asked.head_link))?;
+    Some(Head { position: Position { writer, number: asked.head_number }, link })
 }
 
 fn link(hex: &str) -> Option<[u8; 32]> {
