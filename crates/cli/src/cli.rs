@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use crate::client::Client;
 use crate::commands::{
     account, attempts, audit, backup, context, device, events, explain, freeze, leaving, operation, operator,
-    profile, secrets, shell, simulate, tenant,
+    profile, secrets, shell, simulate, tenant, trace,
 };
 use crate::connection::ServerFlags;
 use crate::failure::{EXIT_CODES, Failure};
@@ -63,6 +63,9 @@ enum Command {
     /// The emergency stop: let nobody in any more, and lift that again
     #[command(subcommand)]
     Freeze(freeze::Command),
+    /// What single devices send and are told, for a limited time
+    #[command(subcommand)]
+    Trace(trace::Command),
     /// Signed reports of devices that have left
     #[command(subcommand)]
     Decommission(leaving::Command),
@@ -119,6 +122,9 @@ impl Command {
             }
             Command::Approval(command) => matches!(command, operation::ApprovalCommand::List { .. }),
             Command::Freeze(command) => matches!(command, freeze::Command::List { .. }),
+            Command::Trace(command) => {
+                matches!(command, trace::Command::List { .. } | trace::Command::Show { .. })
+            }
             Command::Operator(command) => matches!(command, operator::Command::List),
             Command::Connector(command) => matches!(command, operation::ConnectorCommand::List),
             Command::Backup(command) => matches!(command, backup::Command::List),
@@ -164,6 +170,7 @@ impl Cli {
             Command::Operation(command) => command.run(&client()?, out).await,
             Command::Approval(command) => command.run(&client()?, out).await,
             Command::Freeze(command) => command.run(&client()?, out).await,
+            Command::Trace(command) => command.run(&client()?, out).await,
             Command::Connector(command) => command.run(&client()?, out).await,
             Command::Decommission(command) => command.run(client, out).await,
             Command::Attempts(args) => args.run(&client()?, out).await,
@@ -212,6 +219,10 @@ mod tests {
             "muster freeze on --profile p --secret 3 --reason lost",
             "muster freeze off --tenant acme",
             "muster freeze list",
+            "muster trace on pump --for 1h",
+            "muster trace show pump --watch",
+            "muster trace off pump --tenant acme",
+            "muster trace list",
             "muster operator token revoke t1 --yes",
             "muster profile create p --strategy create-new --reprovision return-existing --redelivery-window 10m --provision-key k --provision-secret s --secret-expires 24h --uses 10 --networks 10.0.0.0/8,fd00::/8 --name-pattern pump-.*",
             "muster profile list",

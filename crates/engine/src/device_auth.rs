@@ -134,6 +134,14 @@ impl DeviceAuth {
         }
     }
 
+    /// The registration id of a device that has shown its credentials, as long as it is there.
+    pub async fn name_of(&self, device: &Connected) -> Option<String> {
+        let (shared, key) = (Arc::clone(&self.shared), device.device);
+        let read = move || shared.store.devices_by_key(&[key]).map_err(|error| error.refusal());
+        let found = if self.shared.store.is_remote() { elsewhere(read).await } else { read() };
+        found.ok()?.into_iter().flatten().next().map(|record| record.name)
+    }
+
     /// Tries the derived form of a token first, then what `chosen` finds.
     fn known(
         &self,

@@ -23,6 +23,7 @@ mod shared;
 #[cfg(test)]
 mod sim;
 mod throttle;
+pub mod traces;
 mod trouble;
 mod values;
 mod waiting;
@@ -46,6 +47,7 @@ pub use provisioner::Provisioner;
 pub use registry::Registry;
 pub use store::{AttributeScope, LastValue, Latest, Scope, StoreError, Value};
 pub use throttle::{BucketKey, Rate, Throttle};
+pub use traces::Traces;
 pub use values::as_json;
 
 use batch::{Batcher, Job};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::attestation::{Trust, attest};
 use domain::{
-    Attested, CredentialKeys, Evidence, Kind, Origin, Outcome, Profile, Refusal, Request, Verifier,
+    Attested, CredentialKeys, Evidence, Kind, Origin, Outcome, Profile, Refusal, Request, TenantId, Verifier,
 };
 use tokio::sync::oneshot;
 
@@ -46,6 +46,11 @@ impl Provisioner {
     /// `secrets-locked` while the server's own keys are not at hand.
     pub fn keys(&self) -> Result<&dyn CredentialKeys, Refusal> {
         self.shared.store.keys().map(|keys| keys as &dyn CredentialKeys).map_err(|error| error.refusal())
+    }
+
+    /// The tenant whose profile has this provision key.
+    pub async fn tenant_of(&self, key: &str) -> Option<TenantId> {
+        self.profile(key).await.ok().flatten().map(|profile| profile.tenant)
     }
 
     /// Notes a request that could not be read as a whole, under the name and the profile that it claims, and says what

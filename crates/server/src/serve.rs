@@ -72,6 +72,7 @@ impl Server {
             device_auth: engine.device_auth.clone(),
             hub: engine.hub.clone(),
             sessions: Arc::clone(&sessions),
+            traces: registry.listener(),
             device_calls: hooks::device_calls::device_calls(config)?.map(Arc::new),
         };
         let protocols = Protocols::new(faces, settings(config));

@@ -23,3 +23,4 @@ mod servers;
 mod service;
 mod terminal;
 mod thingsboard_clients;
+mod tracing;

@@ -21,6 +21,7 @@ pub(crate) mod selector;
 pub(crate) mod shell;
 pub(crate) mod simulate;
 pub(crate) mod tenant;
+pub(crate) mod trace;
 
 /// The tenant that a command is about.
 #[derive(Debug, Clone, Default, clap::Args)]

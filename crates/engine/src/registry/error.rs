@@ -18,6 +18,8 @@ pub enum What {
     GroupSecret,
     /// A stop of provisioning.
     Freeze,
+    /// A trace of a device.
+    Trace,
     /// A device.
     Device,
     /// An operation.
@@ -44,6 +46,7 @@ impl What {
             What::Profile => "profile",
             What::GroupSecret => "group secret",
             What::Freeze => "stop of provisioning by",
+            What::Trace => "trace of",
             What::Device => "device",
             What::Operation => "operation",
             What::Approval => "approval",
@@ -62,6 +65,7 @@ impl What {
             What::Profile => ("profile-not-found", "profile-exists"),
             What::GroupSecret => ("group-secret-not-found", "group-secret-exists"),
             What::Freeze => ("freeze-not-found", "freeze-exists"),
+            What::Trace => ("trace-not-found", "trace-exists"),
             What::Device => ("device-not-found", "device-exists"),
             What::Operation => ("operation-not-found", "operation-exists"),
             What::Approval => ("approval-not-found", "approval-exists"),
@@ -80,6 +84,7 @@ impl What {
             What::Profile => "See which there are: muster profile list.",
             What::GroupSecret => "See which there are: muster profile show NAME.",
             What::Freeze => "See which there are: muster freeze list.",
+            What::Trace => "See which there are: muster trace list.",
             What::Device => "See which there are: muster device list.",
             What::Operation => "See which there are: muster operation list.",
             What::Approval => "See which there are: muster approval list --all.",
@@ -215,6 +220,9 @@ pub enum RegistryError {
     /// One backup at a time.
     #[error("Another backup is being made.")]
     BackupRunning,
+    /// As many devices are traced as can be.
+    #[error("As many devices are traced as can be at a time.")]
+    TracesExhausted,
     /// The key-encryption key cannot be had.
     #[error("The key cannot be had: {0}.")]
     KekUnavailable(String),
@@ -264,6 +272,7 @@ impl RegistryError {
             RegistryError::Joined { .. } => "device-joined",
             RegistryError::Invalid { .. } => "value-invalid",
             RegistryError::BackupRunning => "backup-running",
+            RegistryError::TracesExhausted => "traces-exhausted",
             RegistryError::KekUnavailable(_) => "kek-unavailable",
             RegistryError::KekNeeded { .. } => "kek-needed",
             RegistryError::Forbidden => "right-missing",
@@ -303,6 +312,7 @@ impl RegistryError {
             RegistryError::Joined { .. } => "Let it leave: muster device decommission NAME --grace 0s.",
             RegistryError::Invalid { .. } => "Correct the value and try again.",
             RegistryError::BackupRunning => "Wait for it: muster backup list.",
+            RegistryError::TracesExhausted => "End some: muster trace list, muster trace off NAME.",
             RegistryError::KekUnavailable(_) => {
                 "Put the key where the server looks for it, or correct [keys] in its configuration."
             }

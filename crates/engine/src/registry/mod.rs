@@ -32,6 +32,7 @@ mod sessions;
 mod sign_on;
 mod telemetry;
 mod tenants;
+mod traces;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -70,6 +71,7 @@ pub use telemetry::{NewPoint, Reading};
 
 use crate::ports::Ports;
 use crate::throttle::{Rate, Throttle};
+use crate::traces::Traces;
 
 /// How many failed authentications of operators are looked at, for each source.
 const OPERATOR_FAILURES: Rate = Rate { per_second: 20, burst: 50 };
@@ -136,6 +138,7 @@ pub struct Registry {
     /// The first admin's secret, which is kept on this machine.
     admin: Option<Arc<Secret>>,
     backups: Arc<backups::Backups>,
+    traces: Arc<Traces>,
     doorkeepers: Arc<passwords::Doorkeepers>,
     guesses: Arc<guesses::Guesses>,
     sign_on: sign_on::SignOn,
@@ -182,7 +185,9 @@ impl Registry {
     pub fn new(store: Store, ports: Ports, told: Told) -> Registry {
         let failures = Arc::new(Throttle::new(OPERATOR_FAILURES));
         let Told { profiles_changed, work_due } = told;
+        let traces = Arc::new(Traces::new(Arc::clone(&ports.clock)));
         Registry {
+            traces,
             store,
             ports,
             profiles_changed,
@@ -200,6 +205,11 @@ impl Registry {
     #[must_use]
     pub fn with_admin(self, secret: Secret) -> Registry {
         Registry { admin: Some(Arc::new(secret)), ..self }
+    }
+
+    /// What hears what traced devices say.
+    pub fn listener(&self) -> Arc<Traces> {
+        Arc::clone(&self.traces)
     }
 
     /// The moment it is now, by the clock that stamps the journal.

@@ -24,6 +24,7 @@ mod selectors;
 mod shapes;
 mod tenants;
 pub mod thingsboard_rest;
+mod traces;
 
 use std::collections::BTreeMap;
 

@@ -123,6 +123,7 @@ fn registry_status(error: &RegistryError) -> StatusCode {
         | RegistryError::GraceOver { .. }
         | RegistryError::Joined { .. }
         | RegistryError::BackupRunning
+        | RegistryError::TracesExhausted
         | RegistryError::KekUnavailable(_)
         | RegistryError::KekNeeded { .. } => StatusCode::CONFLICT,
         RegistryError::Invalid { .. } | RegistryError::CredentialsRefused(_) => {

@@ -8,7 +8,7 @@ use engine::registry::{Operator, RegistryError};
 use super::openapi::{Schemas, Shape, shape_of};
 use super::{
     audit, auth, backups, devices, feed, freezes, import, leaving, operations, operators, profiles, secrets,
-    tenants,
+    tenants, traces,
 };
 
 /// One route: what it is called and who may call it.
@@ -157,6 +157,10 @@ routes! {
     Delete "/freezes"                     Halt delete(freezes::thaw);
     Get    "/attempts"                    Read get(audit::attempts);
     Get    "/explain"                     Read get(audit::explain);
+    Get    "/traces"                      Operate get(traces::list);
+    Post   "/traces"                      Operate post(traces::begin);
+    Get    "/traces/{name}"               Operate get(traces::show);
+    Delete "/traces/{name}"               Operate delete(traces::end);
     Get    "/audit/head"                  ServerSecure get(audit::head);
     Post   "/audit/verify"                ServerSecure post(audit::verify);
     Get    "/secrets"                     ServerSecure get(secrets::show);

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engine::{DeviceAuth, Hub, Provisioner};
+use engine::{DeviceAuth, Hub, Provisioner, Traces};
 use hyper::{Request, Response};
 use wire::mqtt::Connect;
 
@@ -32,6 +32,8 @@ pub struct Faces {
     pub hub: Hub,
     /// Who is connected or waits, and what waits for them.
     pub sessions: Arc<Sessions>,
+    /// Hears what traced devices say.
+    pub traces: Arc<Traces>,
     /// Answers what devices ask, where somebody does.
     pub device_calls: Option<Arc<DeviceCalls>>,
 }

@@ -119,6 +119,7 @@ fn furnish(registry: &Registry, name: &str) {
 /// A body with which the call would succeed, were it allowed.
 fn body(route: &Route, tenant: Option<&str>) -> String {
     match (route.verb, route.path) {
+        (Verb::Post, "/traces") => json!({ "name": "zeta-new" }).to_string(),
         (Verb::Post, "/tenants") => json!({ "name": "new" }).to_string(),
         (Verb::Post, "/operators") => {
             json!({ "name": "new", "role": "viewer", "tenant": tenant }).to_string()

@@ -15,6 +15,7 @@ mod operators;
 mod profiles;
 mod secrets;
 mod selector;
+mod traces;
 
 use std::borrow::Cow;
 
@@ -31,6 +32,7 @@ pub use operators::*;
 pub use profiles::*;
 pub use secrets::*;
 pub use selector::*;
+pub use traces::*;
 
 /// The path below which the operator API lives.
 pub const BASE_PATH: &str = "/api/muster/v1";

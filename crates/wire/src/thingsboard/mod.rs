@@ -7,6 +7,7 @@ mod error_body;
 mod number;
 mod provision_request;
 mod provision_response;
+mod redacted;
 pub mod rest;
 pub mod telemetry;
 pub mod topic;
@@ -16,6 +17,7 @@ pub use provision_request::{CredentialsType, ProvisionRequest, ProvisionRequestE
 pub use provision_response::{
     Credentials, NOT_FOUND_MESSAGE, PLAIN_FAILURE_MESSAGE, ProvisionResponse, ProvisionResponseError,
 };
+pub use redacted::redacted;
 
 #[cfg(test)]
 mod tests {

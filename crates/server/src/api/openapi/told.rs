@@ -77,6 +77,10 @@ told! {
     Delete "/freezes"                     thaw 204 "Lifts a stop.";
     Get    "/attempts"                    listAttempts 200 "Lists attempts to provision, the newest first.";
     Get    "/explain"                     explain 200 "Tells what a registration id would get, and why.";
+    Get    "/traces"                      listTraces 200 "Lists the devices that are traced.";
+    Post   "/traces"                      beginTrace 200 "Keeps what a device sends and is told from now on.";
+    Get    "/traces/{name}"               getTrace 200 "Shows what a device sent and was told, the oldest first.";
+    Delete "/traces/{name}"               endTrace 204 "Ends a trace and forgets what it kept.";
     Get    "/audit/head"                  getAuditHead 200 "Shows the ends of the journal's chains.";
     Post   "/audit/verify"                verifyAudit 200 "Checks the journal's chains.";
     Get    "/secrets"                     getSecrets 200 "Shows the key-encryption keys, never their bytes.";

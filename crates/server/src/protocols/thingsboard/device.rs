@@ -2,12 +2,11 @@
 //! HTTP (9.2).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use domain::{Refusal, Timestamp};
-use engine::{Connected, NewSample};
-use engine::{Scope, Value};
+use domain::{Origin, Refusal, Timestamp};
+use engine::traces::Decision;
+use engine::{Connected, NewSample, Scope, Value};
 use tokio::sync::Semaphore;
 use wire::mqtt::{Publish, Qos, ReasonCode};
 use wire::thingsboard::attributes::AttributesRequest;
@@ -17,7 +16,7 @@ use wire::thingsboard::telemetry::TelemetryError;
 use wire::thingsboard::topic::{self, DeviceTopic, Form, Heard, Numbered};
 use wire::thingsboard::{attributes, telemetry};
 
-use super::{asking, refuse};
+use super::{asking, refuse, traced};
 use crate::hub::{Asked, Inbox};
 use crate::mqtt::{Answer, MqttSession, Verdict};
 use crate::protocols::{Faces, Task};
@@ -76,17 +75,17 @@ const MOST_CALLS: usize = 16;
 /// The session of a device that has shown its credentials.
 pub(super) struct DeviceSession {
     device: Connected,
-    source: IpAddr,
+    origin: Origin,
     subscriptions: BTreeMap<String, Qos>,
     /// Calls of the device whose answer is on its way.
     calling: Arc<Semaphore>,
 }
 
 impl DeviceSession {
-    /// A session that was just opened, from that address.
-    pub(super) fn new(device: Connected, source: IpAddr) -> DeviceSession {
+    /// A session that was just opened, from there.
+    pub(super) fn new(device: Connected, origin: Origin) -> DeviceSession {
         let calling = Arc::new(Semaphore::new(MOST_CALLS));
-        DeviceSession { device, source, subscriptions: BTreeMap::new(), calling }
+        DeviceSession { device, origin, subscriptions: BTreeMap::new(), calling }
     }
 
     async fn store(&self, post: Post, payload: &[u8], faces: &Faces) -> Verdict {
@@ -116,7 +115,8 @@ impl DeviceSession {
         let (Some(inbox), Ok(turn)) = (inbox, Arc::clone(&self.calling).try_acquire_owned()) else {
             return Verdict::Dropped(ReasonCode::QUOTA_EXCEEDED);
         };
-        let (inbox, faces, device, source) = (Arc::clone(inbox), faces.clone(), self.device, self.source);
+        let (inbox, faces, device, source) =
+            (Arc::clone(inbox), faces.clone(), self.device, self.origin.source);
         let empty = self.answer(Heard::CallResponse(number), Vec::new());
         tokio::spawn(async move {
             let said = asking::said(asking::answer(&device, source, &call, &faces).await);
@@ -177,6 +177,32 @@ impl DeviceSession {
         calls.map(told).collect()
     }
 
+    async fn carry_out(&self, message: &Publish, inbox: Option<&Arc<Inbox>>, faces: &Faces) -> Verdict {
+        let payload = &message.payload;
+        match DeviceTopic::parse(&message.topic) {
+            Some(DeviceTopic::Telemetry) => self.store(Post::Telemetry, payload, faces).await,
+            Some(DeviceTopic::Attributes) => self.store(Post::Attributes, payload, faces).await,
+            Some(DeviceTopic::AttributesRequest(number)) => self.attributes(number, payload, faces).await,
+            Some(DeviceTopic::CallRequest(number)) => self.call(number, payload, inbox, faces),
+            Some(DeviceTopic::CallResponse(number)) => self.answered(number, payload, faces),
+            Some(DeviceTopic::Claim) => self.claim(payload, faces).await,
+            Some(DeviceTopic::ProvisionRequest) | None => self.unknown(&message.topic),
+        }
+    }
+
+    async fn trace(&self, message: &Publish, verdict: &Verdict, faces: &Faces) {
+        let packet = format!("PUBLISH {}", message.topic);
+        let told: &[u8] = if let Verdict::Answered(answer) = verdict { &answer.payload } else { b"" };
+        let decision = traced::judged(verdict);
+        traced::did(&self.device, self.origin, &packet, &message.payload, decision, told, faces).await;
+    }
+
+    async fn trace_told(&self, answer: &Answer, faces: &Faces) {
+        let packet = format!("to the device: {}", answer.topic);
+        traced::did(&self.device, self.origin, &packet, b"", Decision::Accepted, &answer.payload, faces)
+            .await;
+    }
+
     fn unknown(&self, topic: &str) -> Verdict {
         let foreign = topic.starts_with(GATEWAY_TOPICS) && !self.device.gateway;
         Verdict::Dropped(if foreign { ReasonCode::NOT_AUTHORIZED } else { ReasonCode::TOPIC_NAME_INVALID })
@@ -211,16 +237,11 @@ impl MqttSession for DeviceSession {
         faces: &'a Faces,
     ) -> Task<'a, Verdict> {
         Box::pin(async move {
-            let payload = &message.payload;
-            match DeviceTopic::parse(&message.topic) {
-                Some(DeviceTopic::Telemetry) => self.store(Post::Telemetry, payload, faces).await,
-                Some(DeviceTopic::Attributes) => self.store(Post::Attributes, payload, faces).await,
-                Some(DeviceTopic::AttributesRequest(number)) => self.attributes(number, payload, faces).await,
-                Some(DeviceTopic::CallRequest(number)) => self.call(number, payload, inbox, faces),
-                Some(DeviceTopic::CallResponse(number)) => self.answered(number, payload, faces),
-                Some(DeviceTopic::Claim) => self.claim(payload, faces).await,
-                Some(DeviceTopic::ProvisionRequest) | None => self.unknown(&message.topic),
+            let verdict = self.carry_out(message, inbox, faces).await;
+            if faces.traces.is_any() {
+                self.trace(message, &verdict, faces).await;
             }
+            verdict
         })
     }
 
@@ -229,6 +250,11 @@ impl MqttSession for DeviceSession {
             let mut answers = Vec::from(inbox.take_answers());
             answers.extend(self.update(inbox, faces).await);
             answers.extend(self.calls(faces));
+            if faces.traces.is_any() {
+                for answer in &answers {
+                    self.trace_told(answer, faces).await;
+                }
+            }
             answers
         })
     }

@@ -1,10 +1,12 @@
 //! The device paths over HTTP (sections 4.2 and 9.2).
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{Origin, Refusal};
 use engine::Connected;
+use engine::traces::Decision;
 use hyper::{Method, Request, Response, StatusCode};
 use wire::thingsboard::ProvisionResponse;
 use wire::thingsboard::attributes::AttributesRequest;
@@ -17,7 +19,7 @@ use super::provision::{self, Told};
 use super::replies::{
     MAX_BODY, bad_request, empty, json, later, method_not_allowed, not_found, refused, unavailable, unread,
 };
-use super::{Settings, asking, waiting};
+use super::{Settings, asking, traced, waiting};
 use crate::hub::Topic;
 use crate::listeners::http::{Body, read};
 use crate::protocols::Faces;
@@ -38,7 +40,14 @@ pub(super) async fn answer(
     if !path.takes(&parts.method) {
         return method_not_allowed(&parts.method, path.allowed());
     }
-    let asked = Asked { method: &parts.method, query: parts.uri.query().unwrap_or_default(), origin, faces };
+    let asked = Asked {
+        method: &parts.method,
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        origin,
+        faces,
+        sent: OnceLock::new(),
+    };
     match path {
         Path::Provision => match read(body, MAX_BODY).await {
             Ok(body) => provision(&body, origin, settings, faces).await,
@@ -51,9 +60,12 @@ pub(super) async fn answer(
 /// What is asked of a device's path, and by whom.
 struct Asked<'a> {
     method: &'a Method,
+    path: &'a str,
     query: &'a str,
     origin: Origin,
     faces: &'a Faces,
+    /// The body, once it was read.
+    sent: OnceLock<Bytes>,
 }
 
 /// An answer, or one that says no.
@@ -69,18 +81,39 @@ impl Asked<'_> {
                 return Err(refused(refusal));
             }
         };
+        let answered = self.within(&device, token, what, body).await;
+        if self.faces.traces.is_any() {
+            let (Ok(response) | Err(response)) = &answered;
+            self.trace(&device, response).await;
+        }
+        answered
+    }
+
+    async fn trace(&self, device: &Connected, response: &Response<Bytes>) {
+        // Without the token.
+        let what = self.path.splitn(5, '/').nth(4).unwrap_or_default();
+        let packet = format!("{} /api/v1/TOKEN/{what}", self.method);
+        let sent = self.sent.get().map(AsRef::as_ref).unwrap_or_default();
+        let decision = match response.status() {
+            status if status.is_success() => Decision::Accepted,
+            status => Decision::Rejected(status.as_u16().to_string()),
+        };
+        traced::did(device, self.origin, &packet, sent, decision, response.body(), self.faces).await;
+    }
+
+    async fn within(&self, device: &Connected, token: &str, what: What<'_>, body: Body) -> Answered {
         match what {
-            What::Values(Post::Attributes) if self.method == Method::GET => self.attributes(&device).await,
-            What::Values(post) => self.store(&device, post, body).await,
-            What::Waiting(Topic::Calls) if self.method == Method::POST => self.call(&device, body).await,
+            What::Values(Post::Attributes) if self.method == Method::GET => self.attributes(device).await,
+            What::Values(post) => self.store(device, post, body).await,
+            What::Waiting(Topic::Calls) if self.method == Method::POST => self.call(device, body).await,
             What::Waiting(topic) => {
                 let patience = self.patience();
                 let patience =
                     patience.ok_or_else(|| bad_request("`timeout` is a number of milliseconds"))?;
                 Ok(waiting::wait(token, self.origin, topic, patience, self.faces).await)
             }
-            What::Answer(id) => self.answered(&device, id, body).await,
-            What::Claim => self.claim(&device, body).await,
+            What::Answer(id) => self.answered(device, id, body).await,
+            What::Claim => self.claim(device, body).await,
             What::Package => Ok(self.package()),
         }
     }
@@ -93,13 +126,13 @@ impl Asked<'_> {
     }
 
     async fn store(&self, device: &Connected, post: Post, body: Body) -> Answered {
-        let body = whole(body).await?;
+        let body = self.whole(body).await?;
         let samples = post.read(&body).map_err(|error| bad_request(&error.to_string()))?;
         Ok(done(self.faces.hub.publish(device, samples).await))
     }
 
     async fn call(&self, device: &Connected, body: Body) -> Answered {
-        let body = whole(body).await?;
+        let body = self.whole(body).await?;
         let call = Call::parse(&body).map_err(|error| bad_request(&error.to_string()))?;
         let answer = asking::answer(device, self.origin.source, &call, self.faces).await;
         answer.map(|value| json(StatusCode::OK, value.to_string().into())).map_err(unavailable)
@@ -107,7 +140,7 @@ impl Asked<'_> {
 
     async fn answered(&self, device: &Connected, id: &str, body: Body) -> Answered {
         let number: i32 = id.parse().map_err(|_| bad_request("The number of a call is a whole number"))?;
-        let body = whole(body).await?;
+        let body = self.whole(body).await?;
         let value = serde_json::from_slice(&body).map_err(|_| bad_request("Request is not JSON"))?;
         if let Ok(number) = u32::try_from(number) {
             self.faces.sessions.answer_call(device.device, number, value);
@@ -116,9 +149,19 @@ impl Asked<'_> {
     }
 
     async fn claim(&self, device: &Connected, body: Body) -> Answered {
-        let body = read(body, MAX_BODY).await.map_err(unread)?;
+        let body = self.read(body).await?;
         let claim = Claim::parse(&body).map_err(|error| bad_request(&error.to_string()))?;
         Ok(done(asking::claim(device, claim, self.faces).await))
+    }
+
+    async fn read(&self, body: Body) -> Result<Bytes, Response<Bytes>> {
+        let body = read(body, MAX_BODY).await.map_err(unread)?;
+        Ok(self.sent.get_or_init(|| body).clone())
+    }
+
+    async fn whole(&self, body: Body) -> Result<Bytes, Response<Bytes>> {
+        let body = self.read(body).await?;
+        if body.is_empty() { Err(bad_request("Request body is missing")) } else { Ok(body) }
     }
 
     /// No device has a package here.
@@ -144,11 +187,6 @@ impl Asked<'_> {
             Ok(milliseconds) => Some(Duration::from_millis(milliseconds).min(LONGEST_WAIT)),
         }
     }
-}
-
-async fn whole(body: Body) -> Result<Bytes, Response<Bytes>> {
-    let body = read(body, MAX_BODY).await.map_err(unread)?;
-    if body.is_empty() { Err(bad_request("Request body is missing")) } else { Ok(body) }
 }
 
 fn done(result: Result<(), Refusal>) -> Response<Bytes> {

@@ -3,12 +3,13 @@
 use domain::login::Login;
 use domain::{Origin, Refusal, Secret};
 use engine::Connected;
+use engine::traces::Decision;
 use wire::mqtt::Connect;
 
-use super::Settings;
 use super::device::DeviceSession;
 use super::provision::ProvisionSession;
 use super::refuse::{self, Shown};
+use super::{Settings, traced};
 use crate::mqtt::{Claim, Welcome};
 use crate::protocols::Faces;
 
@@ -27,13 +28,13 @@ pub(super) async fn claim(connect: &Connect, origin: Origin, settings: Settings,
         Shown::Nothing => Claim::Refused(refuse::login(Refusal::CredentialsUnknown, shown)),
         Shown::ClientId if settings.anonymous_provisioning => {
             match faces.device_auth.by_client_id(&login.client_id, origin, None).await {
-                Ok(Some(device)) => welcome(device, origin),
+                Ok(Some(device)) => welcome(device, origin, faces).await,
                 Ok(None) => provisioning(origin, settings),
                 Err(refusal) => Claim::Refused(refuse::login(refusal, shown)),
             }
         }
         Shown::ClientId | Shown::Words => match faces.device_auth.by_login(&login, origin, None).await {
-            Ok(device) => welcome(device, origin),
+            Ok(device) => welcome(device, origin, faces).await,
             Err(refusal) => Claim::Refused(refuse::login(refusal, shown)),
         },
     }
@@ -60,9 +61,7 @@ fn provisioning(origin: Origin, settings: Settings) -> Claim {
     Claim::Welcome(Welcome { device: None, session: Box::new(ProvisionSession::new(origin, settings)) })
 }
 
-fn welcome(device: Connected, origin: Origin) -> Claim {
-    Claim::Welcome(Welcome {
-        device: Some(device),
-        session: Box::new(DeviceSession::new(device, origin.source)),
-    })
+async fn welcome(device: Connected, origin: Origin, faces: &Faces) -> Claim {
+    traced::did(&device, origin, "CONNECT", b"", Decision::Accepted, b"", faces).await;
+    Claim::Welcome(Welcome { device: Some(device), session: Box::new(DeviceSession::new(device, origin)) })
 }

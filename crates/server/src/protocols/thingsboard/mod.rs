@@ -10,6 +10,7 @@ mod path;
 mod provision;
 mod refuse;
 mod replies;
+mod traced;
 mod waiting;
 
 use bytes::Bytes;

@@ -15,8 +15,8 @@ use wire::thingsboard::{
     Credentials, CredentialsType, ProvisionRequest, ProvisionRequestError, ProvisionResponse, topic,
 };
 
-use super::Settings;
 use super::refuse::{self, Refusing};
+use super::{Settings, traced};
 use crate::hub::Inbox;
 use crate::mqtt::{Answer, MqttSession, Verdict};
 use crate::protocols::{Faces, Task};
@@ -36,23 +36,36 @@ pub(super) enum Told {
 
 /// Carries one request out.
 pub(super) async fn provision(body: &[u8], origin: Origin, settings: Settings, faces: &Faces) -> Told {
+    let (outcome, told) = carried_out(body, origin, settings, faces).await;
+    if faces.traces.is_any() {
+        traced::provisioned(body, origin, outcome, &told, faces).await;
+    }
+    told
+}
+
+/// Whether the device was let in, and what it is told.
+async fn carried_out(
+    body: &[u8],
+    origin: Origin,
+    settings: Settings,
+    faces: &Faces,
+) -> (Result<(), Refusal>, Told) {
     let provisioner = &faces.provisioner;
-    match ProvisionRequest::parse(body) {
-        Ok(asked) => {
-            let blank = has_blank_name(&asked);
-            let request = match provisioner.keys() {
-                Ok(keys) => request(asked, origin, keys),
-                Err(refusal) => return refused(refusal, settings),
-            };
-            match provisioner.provision(request).await {
-                Outcome::Granted(grant) => Told::Response(reply(grant)),
-                Outcome::Refused(refusal) if blank && refusal.kind() == Kind::Unproven => {
-                    refused(Refusal::NameBlank, settings)
-                }
-                Outcome::Refused(refusal) => refused(refusal, settings),
-            }
+    let asked = match ProvisionRequest::parse(body) {
+        Ok(asked) => asked,
+        Err(error) => return unreadable(&error, body, origin, settings, provisioner).await,
+    };
+    let blank = has_blank_name(&asked);
+    let request = match provisioner.keys() {
+        Ok(keys) => request(asked, origin, keys),
+        Err(refusal) => return (Err(refusal), refused(refusal, settings)),
+    };
+    match provisioner.provision(request).await {
+        Outcome::Granted(grant) => (Ok(()), Told::Response(reply(grant))),
+        Outcome::Refused(refusal) => {
+            let shown = if blank && refusal.kind() == Kind::Unproven { Refusal::NameBlank } else { refusal };
+            (Err(refusal), refused(shown, settings))
         }
-        Err(error) => unreadable(&error, body, origin, settings, provisioner).await,
     }
 }
 
@@ -123,26 +136,28 @@ async fn unreadable(
     origin: Origin,
     settings: Settings,
     provisioner: &Provisioner,
-) -> Told {
+) -> (Result<(), Refusal>, Told) {
     let refusal = match error {
         ProvisionRequestError::NotAnObject | ProvisionRequestError::NotText(_) => Refusal::RequestMalformed,
         ProvisionRequestError::NoKeyOrSecret => Refusal::EvidenceMissing,
         ProvisionRequestError::UnknownCredentialsType(_) => Refusal::CredentialsTypeUnknown,
     };
     let [name, key] = ProvisionRequest::claimed_in(body);
-    if provisioner.malformed(origin, name, key.as_deref(), refusal).await == Refusal::TooManyAttempts {
-        return Told::TooMany;
+    let met = provisioner.malformed(origin, name, key.as_deref(), refusal).await;
+    if met == Refusal::TooManyAttempts {
+        return (Err(met), Told::TooMany);
     }
     let response =
         |error: &ProvisionRequestError| refuse::unreadable(error.response(), settings.error_detail);
-    match error {
+    let told = match error {
         // JSON but for its characters: a FAILURE on every transport (section 14.1).
         ProvisionRequestError::NotAnObject if std::str::from_utf8(body).is_err() => {
             Told::Response(response(&ProvisionRequestError::NotText("request")))
         }
         ProvisionRequestError::NotAnObject => Told::NotJson(response(error)),
         _ => Told::Response(response(error)),
-    }
+    };
+    (Err(met), told)
 }
 
 /// The most requests in one session.
