@@ -17,7 +17,8 @@ use testkit::wait::{eventually, free_ports};
 const SETTINGS: &str = "[http]\ntrusted_proxies = [\"127.0.0.1/32\"]\n\
      [mqtt]\nproxy_protocol = true\ntrusted_proxies = [\"127.0.0.1/32\"]\n";
 
-const CONFIG: &str = "
+/// What stands before the backends that the page shows.
+const FRONTENDS: &str = "
 defaults
   timeout connect 5s
   timeout client 30s
@@ -25,18 +26,11 @@ defaults
 frontend http
   mode http
   bind 127.0.0.1:HTTP
-  option forwardfor
   default_backend muster-http
-backend muster-http
-  mode http
-  server muster MUSTER_HTTP
 frontend mqtt
   mode tcp
   bind 127.0.0.1:MQTT
   default_backend muster-mqtt
-backend muster-mqtt
-  mode tcp
-  server muster MUSTER_MQTT send-proxy-v2
 ";
 
 /// A server behind haproxy.
@@ -55,11 +49,14 @@ impl Behind {
         let group = ["--provision-key", SEED_KEY, "--provision-secret", SEED_SECRET];
         muster.ok(&[&["profile", "create", "pumps", "--strategy", "create-new"][..], &group].concat())?;
         let [http, mqtt] = free_ports()?;
-        let config = CONFIG
-            .replace("MUSTER_HTTP", &server.address().http().to_string())
-            .replace("MUSTER_MQTT", &server.address().mqtt().to_string())
-            .replace(":HTTP", &format!(":{http}"))
-            .replace(":MQTT", &format!(":{mqtt}"));
+        let page = fs::read_to_string(e2e::own("../docs/guides/balancer.md"))?;
+        let backends = page.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+        let backends = backends.context("no backends on the page")?;
+        let backends = backends
+            .replace("10.0.1.7:8080", &server.address().http().to_string())
+            .replace("10.0.1.7:1883", &server.address().mqtt().to_string());
+        let config = FRONTENDS.replace(":HTTP", &format!(":{http}")).replace(":MQTT", &format!(":{mqtt}"));
+        let config = config + &backends;
         let file = server.setup().home().join("haproxy.cfg");
         fs::write(&file, config)?;
         let haproxy = Process::start(server.setup().neighbour("haproxy").args(["-db", "-f"]).arg(&file))?;

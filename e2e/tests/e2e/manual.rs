@@ -1,5 +1,7 @@
 //! What the manual shows as a shell's lines works as it is written.
 
+mod blocks;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
@@ -43,6 +45,13 @@ fn every_example_of_the_guide_on_the_fleet_runs() -> Result<()> {
     let page = fs::read_to_string(e2e::own("../docs/guides/fleet.md"))?;
     let server = Setup::quickstart()?.within(&Arc::new(NetworkNamespace::new()?)).start()?;
     contains(&run(&server, &examples(&page))?, &["line=3,site=berlin", "next to the door"])
+}
+
+#[test]
+fn every_example_of_the_guide_on_single_sign_on_runs() -> Result<()> {
+    let page = fs::read_to_string(e2e::own("../docs/guides/single-sign-on.md"))?;
+    let server = Setup::quickstart()?.start()?;
+    run(&server, &examples(&page)).map(drop)
 }
 
 #[test]
