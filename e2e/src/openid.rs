@@ -161,11 +161,34 @@ impl Provider {
     /// If no browser can be started.
     pub fn browse(&self, address: &str) -> Result<String> {
         let jar = tempfile::NamedTempFile::new_in(self.home.path())?;
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--location", "--output", "/dev/null", "--write-out", "%{url_effective}"]);
-        curl.arg("--cookie-jar").arg(jar.path()).arg("--cookie").arg(jar.path()).arg(address);
-        Ok(ended(&mut curl)?.out)
+        let arguments = ["--output", "/dev/null", "--write-out", "%{url_effective}", address];
+        Ok(ended(browser(jar.path()).args(arguments))?.out)
     }
+
+    /// Opens the address for signing on at another machine, with the code in it, and agrees; the last page.
+    ///
+    /// # Errors
+    /// If the page asks for nothing.
+    pub fn agree(&self, address: &str) -> Result<String> {
+        let jar = tempfile::NamedTempFile::new_in(self.home.path())?;
+        let page = ended(browser(jar.path()).arg(address))?.out;
+        let value = |name: &str| {
+            let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\""))?;
+            rest.split('"').next()
+        };
+        let xsrf = value("xsrf").with_context(|| format!("no form: {page}"))?;
+        let code = value("user_code").with_context(|| format!("no code: {page}"))?;
+        let form = format!("xsrf={xsrf}&user_code={code}&confirm=yes");
+        let target = format!("{}/device", self.issuer());
+        Ok(ended(browser(jar.path()).args(["--data", &form, &target]))?.out)
+    }
+}
+
+/// A browser that keeps cookies in a file and goes where it is sent.
+fn browser(jar: &std::path::Path) -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--location"]).arg("--cookie-jar").arg(jar).arg("--cookie").arg(jar);
+    curl
 }
 
 fn launch(packages: &std::path::Path, port: u16) -> Result<Process> {

@@ -8,8 +8,8 @@ use clap_complete::Shell;
 
 use crate::client::Client;
 use crate::commands::{
-    account, attempts, audit, backup, context, device, events, explain, freeze, leaving, operation, operator,
-    profile, secrets, shell, simulate, tenant, trace,
+    account, attempts, audit, backup, context, device, events, explain, freeze, leaving, login, operation,
+    operator, profile, secrets, shell, simulate, tenant, trace,
 };
 use crate::connection::ServerFlags;
 use crate::failure::{EXIT_CODES, Failure};
@@ -86,6 +86,10 @@ enum Command {
     Backup(backup::Command),
     /// Act as a fleet of devices: provision them, measure, report
     Simulate(Box<simulate::Args>),
+    /// Sign on at a server, with a browser
+    Login(login::Login),
+    /// Sign off, and forget the server
+    Logout(login::Logout),
     /// Servers by name, so that none has to be named again
     #[command(subcommand)]
     Context(context::Command),
@@ -156,6 +160,9 @@ impl Cli {
     async fn dispatch(self) -> Result<(), Failure> {
         let mut output = Output::stdout(self.output);
         let out = &mut output;
+        if !matches!(self.command, Command::Login(_) | Command::Logout(_) | Command::Context(_)) {
+            self.server.keep_session().await;
+        }
         let client = || Client::new(self.server.resolve()?);
         match self.command {
             Command::Tenant(command) => command.run(&client()?, out).await,
@@ -180,6 +187,8 @@ impl Cli {
             Command::Backup(command) => command.run(&client()?, out).await,
             Command::Secrets(command) => command.run(&client()?, out).await,
             Command::Simulate(args) => args.run(out).await,
+            Command::Login(login) => login.run(&self.server, out).await,
+            Command::Logout(logout) => logout.run(out).await,
             Command::Context(command) => command.run(&self.server, out),
             Command::Completions { shell } => shell::completions(shell, Cli::command()),
             Command::Man { folder } => shell::manual(&folder, Cli::command()),
@@ -276,6 +285,9 @@ mod tests {
             "muster profile list -o name",
             "muster context add here --data d",
             "muster context add far --server https://x --token-file t",
+            "muster login --sso --server https://x",
+            "muster login work --sso --device --no-browser --server https://x",
+            "muster logout work",
             "muster context list",
             "muster context use far",
             "muster context remove far",
@@ -307,6 +319,7 @@ mod tests {
             "muster tenant list --data d --server http://x",
             "muster tenant list --data d --context here",
             "muster device list --watch=0",
+            "muster login --server https://x",
             "muster completions cmd",
             "muster profile create p",
             "muster profile create p --strategy create-new --provision-secret s --provision-secret-file f",

@@ -121,6 +121,27 @@ impl Client {
         self.send(self.request(method, path, query)?).await.map(drop)
     }
 
+    /// Posts to a path outside the operator API and reads the answer.
+    pub(crate) async fn post_to<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        parsed(self.send(self.http.post(url).json(body)).await?).await
+    }
+
+    /// Ends the session: one that is over already is as good.
+    pub(crate) async fn post_off(&self, path: &str) -> Result<(), Failure> {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        match self.send(self.http.post(url).bearer_auth(self.token.expose())).await {
+            Err(failure) if failure.kind() != Kind::Unauthorized => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends a body as it is; the answer is read by the caller.
     pub(crate) async fn stream(
         &self,
@@ -177,7 +198,7 @@ impl Client {
             return Failure::new(kind, format!("the server answered {status} without saying why"))
                 .hint(format!("is {} a Muster server of this version?", self.base));
         };
-        let failure = Failure::new(kind, problem.detail.unwrap_or(problem.title));
+        let failure = Failure::new(kind, problem.detail.unwrap_or(problem.title)).called(problem.code);
         match problem.hint.or_else(|| self.token_hint(status)) {
             Some(hint) => failure.hint(hint),
             None => failure,
@@ -188,6 +209,9 @@ impl Client {
         match status {
             StatusCode::UNAUTHORIZED if self.origin.data.is_some() => {
                 Some("the folder may belong to another server than the one that listens there now".to_owned())
+            }
+            StatusCode::UNAUTHORIZED if self.origin.session.is_some() => {
+                Some("the session is over: sign on anew with `muster login --sso`".to_owned())
             }
             StatusCode::UNAUTHORIZED => Some(
                 "the token is wrong, has expired or was revoked; `muster operator token create` makes a new one"

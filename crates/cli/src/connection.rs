@@ -8,6 +8,7 @@ use wire::Secret;
 
 use crate::contexts::{Context, Contexts};
 use crate::failure::{Failure, Kind};
+use crate::session::Session;
 use crate::values;
 
 /// Flags that say which server is meant.
@@ -29,7 +30,7 @@ pub(crate) struct ServerFlags {
 }
 
 /// A server and the token to speak to it with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Connection {
     /// Base address, without a path.
     pub(crate) url: String,
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     pub(crate) token: Secret,
     /// The folder it was read from, if it was.
     pub(crate) data: Option<PathBuf>,
+    /// The file of the session that the token belongs to, if it does.
+    pub(crate) session: Option<PathBuf>,
 }
 
 /// What a running server leaves in its folder.
@@ -54,6 +57,46 @@ impl ServerFlags {
     pub(crate) fn resolve(&self) -> Result<Connection, Failure> {
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         self.with_environment(variable, Contexts::read)
+    }
+
+    /// The address alone, for whoever has no token yet.
+    ///
+    /// # Errors
+    /// When no server is named, or the folder named cannot be used.
+    pub(crate) fn address(&self) -> Result<String, Failure> {
+        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let named = variable("MUSTER_SERVER").map(|server| server.to_string_lossy().into_owned());
+        let server =
+            self.server.clone().or_else(|| named.filter(|_| self.data.is_none() && self.context.is_none()));
+        if let Some(server) = server {
+            return Ok(with_scheme(&server));
+        }
+        if let Some(folder) = &self.data {
+            return Ok(running_server(folder)?.http);
+        }
+        let contexts = Contexts::read()?;
+        let context = match &self.context {
+            Some(name) => Some(contexts.named(name)?),
+            None => contexts.current()?,
+        };
+        match context {
+            Some(Context::Data(folder)) => Ok(running_server(folder)?.http),
+            Some(Context::Server { url, .. } | Context::SignedOn { url, .. }) => Ok(url.clone()),
+            None => Err(Failure::usage("no server is named").hint("use --server URL")),
+        }
+    }
+
+    /// Has the session of the server in use renewed, if it has one that ends soon.
+    pub(crate) async fn keep_session(&self) {
+        let from_elsewhere = self.token_file.is_some() || env::var_os("MUSTER_TOKEN_FILE").is_some();
+        if from_elsewhere || self.server.is_some() || self.data.is_some() {
+            return;
+        }
+        if let Ok(connection) = self.resolve()
+            && let Some(file) = connection.session.clone()
+        {
+            Session::keep(&connection, &file).await;
+        }
     }
 
     fn with_environment(
@@ -100,24 +143,33 @@ fn of_context(context: &Context, token_file: Option<&Path>) -> Result<Connection
     match context {
         Context::Data(folder) => local(folder, token_file),
         Context::Server { url, token_file: own } => remote(url, token_file.or(Some(own))),
+        Context::SignedOn { url, .. } if token_file.is_some() => remote(url, token_file),
+        Context::SignedOn { url, session_file } => {
+            let token = Session::read(session_file)?.token;
+            Ok(Connection { url: url.clone(), token, data: None, session: Some(session_file.clone()) })
+        }
     }
 }
 
 fn remote(server: &str, token_file: Option<&Path>) -> Result<Connection, Failure> {
-    let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+    let url = with_scheme(server);
     let Some(file) = token_file else {
         return Err(Failure::usage("a token is needed to speak to the server").hint(
             "use --token-file FILE; `muster operator token create` makes one on the server's machine",
         ));
     };
-    Ok(Connection { url, token: token_from(file)?, data: None })
+    Ok(Connection { url, token: token_from(file)?, data: None, session: None })
+}
+
+fn with_scheme(server: &str) -> String {
+    if server.contains("://") { server.to_owned() } else { format!("http://{server}") }
 }
 
 fn local(folder: &Path, token_file: Option<&Path>) -> Result<Connection, Failure> {
     let running = running_server(folder)?;
     let secret = folder.join("keys").join("admin-secret");
     let token = token_from(token_file.unwrap_or(&secret))?;
-    Ok(Connection { url: running.http, token, data: Some(folder.to_owned()) })
+    Ok(Connection { url: running.http, token, data: Some(folder.to_owned()), session: None })
 }
 
 fn token_from(file: &Path) -> Result<Secret, Failure> {

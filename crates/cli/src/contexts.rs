@@ -22,6 +22,13 @@ pub(crate) enum Context {
         /// The file that holds the operator token.
         token_file: PathBuf,
     },
+    /// A server anywhere, at which somebody has signed on.
+    SignedOn {
+        /// Its address.
+        url: String,
+        /// The file that holds the session.
+        session_file: PathBuf,
+    },
 }
 
 /// All of them, and the one that is meant where none is named.
@@ -95,6 +102,24 @@ impl Contexts {
     /// Where it is not there any more.
     pub(crate) fn current(&self) -> Result<Option<&Context>, Failure> {
         self.current.as_deref().map(|name| self.named(name)).transpose()
+    }
+}
+
+impl Contexts {
+    /// Where the session at a server of that name is kept.
+    ///
+    /// # Errors
+    /// Where there is no place for it, or the name cannot be one of a file.
+    pub(crate) fn session_file(name: &str) -> Result<PathBuf, Failure> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            return Err(Failure::usage(format!("`{name}` cannot be the name of a server"))
+                .hint("a name takes letters, digits, `-`, `_` and `.`"));
+        }
+        let file = file().ok_or_else(|| {
+            Failure::usage("there is no place for sessions").hint("set HOME or XDG_CONFIG_HOME")
+        })?;
+        Ok(file.with_file_name("sessions").join(format!("{name}.json")))
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) struct Failure {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    code: Option<String>,
 }
 
 /// What kind of failure it is; decides the exit code.
@@ -61,7 +62,7 @@ Exit codes:
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, code: None }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -76,6 +77,18 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, with the server's word for it.
+    #[must_use]
+    pub(crate) fn called(mut self, code: String) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// The server's word for it.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.code.as_deref()
     }
 
     pub(crate) fn kind(&self) -> Kind {

@@ -8,6 +8,7 @@ mod connection;
 mod contexts;
 mod failure;
 mod render;
+mod session;
 mod signature;
 mod text;
 mod values;

@@ -53,6 +53,21 @@ pub struct Discovery {
     /// Where signing on with another machine begins.
     #[serde(default)]
     pub device_authorization_endpoint: Option<String>,
+    /// How clients may show who they are; absent = by HTTP Basic.
+    #[serde(default)]
+    pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+impl Discovery {
+    /// Whether a client shows its secret by HTTP Basic, and not in the form.
+    #[must_use]
+    pub fn takes_basic(&self) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.as_deref();
+        methods.is_none_or(|methods| {
+            let has = |wanted: &str| methods.iter().any(|method| method == wanted);
+            has("client_secret_basic") || !has("client_secret_post")
+        })
+    }
 }
 
 /// A provider's keys, each as it is: there may be some that we have no use for.

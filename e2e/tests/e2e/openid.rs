@@ -1,11 +1,15 @@
 //! People sign on at a real OpenID provider, and are here what their groups make them.
 
-use anyhow::{Result, ensure};
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
 use e2e::PATIENCE;
+use e2e::muster::{Ended, ended};
 use e2e::musterd::Musterd;
 use e2e::openid::Provider;
 use e2e::operator::Operator;
 use serde_json::{Value, json};
+use testkit::process::{Process, binary};
 use testkit::wait::eventually;
 
 /// Groups of the provider's, and what they may do here.
@@ -147,6 +151,94 @@ fn whoever_is_shut_out_here_or_moved_there_is_so_at_once() -> Result<()> {
     refused(&mut stand.bearer(&before)?, "GET", "/whoami", (401, "openid-account-removed"))
 }
 
+#[test]
+fn a_person_signs_on_with_a_browser_and_works_at_the_command_line() -> Result<()> {
+    let stand = Stand::open()?;
+    stand.provider.put("ann", "admins")?;
+    let mut login = stand.login(&["work"])?;
+    let address = printed(&login, &stand.provider.issuer())?;
+    let arrived = stand.provider.browse(&format!("{address}&login_hint=ann"))?;
+    ensure!(arrived.starts_with("http://127.0.0.1:"), "{arrived}");
+    ensure!(login.wait(PATIENCE)?.success(), "{}", login.transcript());
+    ensure!(login.transcript().contains("You are signed on as ann@example.org"), "{}", login.transcript());
+
+    ensure!(stand.at_home(&["tenant", "create", "acme"])?.code == 0);
+    ensure!(stand.at_home(&["tenant", "list", "-o", "name"])?.out == "acme\ndefault\n");
+    let listed = stand.at_home(&["context", "list", "-o", "json"])?.out;
+    ensure!(listed.contains("signed-on") && !listed.contains("eyJ"), "{listed}");
+    // A session is not the provider's business any more.
+    let mut stand = stand;
+    stand.provider.stop()?;
+    ensure!(stand.at_home(&["tenant", "list"])?.code == 0);
+    stand.server.muster()?.ok(&["operator", "set", "ann@example.org", "--disabled", "on"])?;
+    let shut_out = stand.at_home(&["tenant", "list"])?;
+    ensure!(shut_out.code == 4 && shut_out.err.contains("muster login --sso"), "{shut_out:?}");
+    Ok(())
+}
+
+#[test]
+fn whoever_signs_off_leaves_nothing_behind() -> Result<()> {
+    let stand = Stand::open()?;
+    stand.provider.put("ann", "admins")?;
+    stand.provider.put("noa", "")?;
+    let mut login = stand.login(&["work"])?;
+    stand.provider.browse(&format!("{}&login_hint=ann", printed(&login, &stand.provider.issuer())?))?;
+    ensure!(login.wait(PATIENCE)?.success(), "{}", login.transcript());
+    let file = stand.server.setup().home().join("muster/sessions/work.json");
+    let kept: Value = serde_json::from_slice(&fs::read(&file)?)?;
+    let token = kept["token"].as_str().context("no token")?;
+    stand.bearer(token)?.get("/whoami")?;
+    ensure!(stand.at_home(&["logout"])?.code == 0 && !file.exists());
+    refused(&mut stand.bearer(token)?, "GET", "/whoami", (401, "token-revoked"))?;
+    // Whoever has no role has no session, and hears why.
+    let mut login = stand.login(&["work"])?;
+    stand.provider.browse(&format!("{}&login_hint=noa", printed(&login, &stand.provider.issuer())?))?;
+    ensure!(login.wait(PATIENCE)?.code() == Some(4), "{}", login.transcript());
+    ensure!(login.transcript().contains("names no group that has a role here"), "{}", login.transcript());
+    ensure!(!file.exists());
+    Ok(())
+}
+
+#[test]
+fn a_person_signs_on_with_a_code_on_another_machine() -> Result<()> {
+    let stand = Stand::open()?;
+    stand.provider.put("vic", "lookers")?;
+    stand.provider.expect("vic")?;
+    let mut login = stand.login(&["--device", "work"])?;
+    let address = printed(&login, "user_code=")?;
+    let page = stand.provider.agree(&address)?;
+    ensure!(page.contains("Sign-in Success"), "{page}");
+    ensure!(login.wait(PATIENCE)?.success(), "{}", login.transcript());
+    ensure!(stand.at_home(&["device", "list"])?.code == 0);
+    ensure!(stand.at_home(&["tenant", "create", "acme"])?.code == 4);
+    Ok(())
+}
+
+#[test]
+fn nobody_is_sent_back_to_another_machine_or_signed_on_with_anothers_code() -> Result<()> {
+    let stand = Stand::open()?;
+    stand.provider.put("ann", "admins")?;
+    let mut anybody = stand.bearer("nothing")?;
+    let mut shows = |shown: Value| -> Result<(u16, String)> {
+        let reply = anybody.call("POST", "/sign-on/openid", Some(&shown))?;
+        let problem: Value = serde_json::from_slice(&reply.body)?;
+        Ok((reply.status, problem["code"].as_str().unwrap_or_default().to_owned()))
+    };
+    let code = |redirect: &str| {
+        json!({ "grant": "code", "code": "stolen", "code_verifier": "v".repeat(43), "redirect_uri": redirect,
+            "nonce": "n" })
+    };
+    ensure!(shows(code("http://evil.example/callback"))? == (403, "openid-redirect-forbidden".into()));
+    ensure!(shows(code("http://127.0.0.1:5000/callback"))? == (401, "openid-code-refused".into()));
+    ensure!(shows(json!({ "grant": "device", "device_code": "x" }))? == (401, "openid-code-refused".into()));
+    let token = stand.provider.sign_on("muster", "ann")?.id;
+    ensure!(shows(json!({ "grant": "token", "token": token }))?.0 == 200);
+    let alone = Musterd::serve("")?;
+    let reply = Operator::open(alone.address().http(), "x")?.call("GET", "/sign-on/openid", None)?;
+    ensure!(reply.status == 404 && reply.text().contains("openid-off"), "{}", reply.text());
+    Ok(())
+}
+
 /// A provider and a server that trusts it.
 struct Stand {
     provider: Provider,
@@ -165,9 +257,29 @@ impl Stand {
         self.bearer(&self.provider.sign_on("muster", who)?.id)
     }
 
+    /// `muster login` with a home of its own, waiting for the person.
+    fn login(&self, arguments: &[&str]) -> Result<Process> {
+        let mut login = self.server.setup().neighbour(binary("muster")?);
+        let url = format!("http://{}", self.server.address().http());
+        login.args(["--server", &url, "login", "--sso", "--no-browser"]).args(arguments);
+        Process::start(login.env("XDG_CONFIG_HOME", self.server.setup().home()))
+    }
+
+    /// `muster` as it was left by a login: no server is named.
+    fn at_home(&self, arguments: &[&str]) -> Result<Ended> {
+        let mut muster = self.server.setup().neighbour(binary("muster")?);
+        ended(muster.args(arguments).env("XDG_CONFIG_HOME", self.server.setup().home()))
+    }
+
     fn bearer(&self, token: &str) -> Result<Operator> {
         Operator::open(self.server.address().http(), token)
     }
+}
+
+/// The address among what was printed.
+fn printed(login: &Process, part: &str) -> Result<String> {
+    let line = login.wait_for_line(PATIENCE, |line| line.starts_with("  http") && line.contains(part))?;
+    Ok(line.trim().to_owned())
 }
 
 fn refused(who: &mut Operator, method: &str, path: &str, expected: (u16, &str)) -> Result<()> {

@@ -110,6 +110,7 @@ impl Row for Shown {
         let (server, token) = match &self.context {
             Context::Data(folder) => (folder.display().to_string(), "-".to_owned()),
             Context::Server { url, token_file } => (url.clone(), token_file.display().to_string()),
+            Context::SignedOn { url, session_file } => (url.clone(), session_file.display().to_string()),
         };
         vec![self.name.clone(), if self.current { "*" } else { "" }.to_owned(), server, token]
     }

@@ -12,6 +12,7 @@ pub(crate) mod freeze;
 pub(crate) mod import;
 pub(crate) mod joining;
 pub(crate) mod leaving;
+pub(crate) mod login;
 pub(crate) mod operation;
 pub(crate) mod operator;
 pub(crate) mod profile;

@@ -156,7 +156,8 @@ impl Registry {
         if allowed { Ok(()) } else { Err(AuthenticationRefusal::TooMany) }
     }
 
-    pub(super) fn has_failed(&self, source: Option<IpAddr>) {
+    /// Notes a try that was not good; it counts against its source.
+    pub fn has_failed(&self, source: Option<IpAddr>) {
         if let Some(source) = source {
             self.failures.unproven(BucketKey::new(source, None), self.now());
         }

@@ -180,6 +180,9 @@ impl Registry {
         if !matches!(refusal, AuthenticationRefusal::SignOn { refusal: SignOnRefusal::Unreachable, .. }) {
             self.has_failed(source);
         }
+        if let AuthenticationRefusal::SignOn { refusal: SignOnRefusal::Pending, .. } = refusal {
+            return;
+        }
         let Some(failures) = self.sign_on.counted(refusal.code(), source, self.now()) else { return };
         let plain = |text: &Option<String>| {
             let text = text.as_deref()?;

@@ -22,6 +22,7 @@ mod routes;
 mod secrets;
 mod selectors;
 mod shapes;
+pub mod sign_on;
 mod tenants;
 pub mod thingsboard_rest;
 mod traces;

@@ -20,6 +20,7 @@ use serde::Deserialize;
 pub use bind::Bind;
 pub use endpoints::{Endpoint, EndpointKind};
 pub use place::Mistake;
+pub(crate) use sign_on::is_loopback;
 pub use sign_on::{OpenId, SignOn};
 
 use crate::listeners::Front;

@@ -1,6 +1,7 @@
 //! Signing on by the word of an OpenID provider: its keys, its tokens, and the way from a person at a browser to
 //! one of them. What a token is worth here is for `domain::sign_on` to say.
 
+mod grants;
 mod provider;
 mod seen;
 mod token;
@@ -8,6 +9,7 @@ mod token;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use anyhow::Context;
 use domain::sign_on::{Rules, Vouched};
 use domain::{Secret, SignOnRefusal, Timestamp};
 use engine::registry::{AuthenticationRefusal, Claimed, Session};
@@ -27,6 +29,7 @@ const SESSION_ALGORITHM: &str = "HS512";
 pub struct SignOn {
     rules: Rules,
     config: OpenId,
+    secret: Option<Secret>,
     provider: Provider,
     seen: Seen,
 }
@@ -43,6 +46,7 @@ impl SignOn {
         }
         Ok(Some(Arc::new(SignOn {
             rules: config.rules(),
+            secret: config.client_secret().context("[sign_on.openid]")?,
             provider: Provider::new(config.clone()),
             seen: Seen::default(),
             config: config.clone(),
@@ -85,7 +89,7 @@ impl SignOn {
     ) -> Result<Session, AuthenticationRefusal> {
         *claimed = token::claimed(token.expose());
         let claims = token::verified(&self.provider, token.expose()).await?;
-        let vouched = self.vouched(&claims, nonce).ok_or(SignOnRefusal::Malformed)?;
+        let vouched = self.vouched(&claims, nonce)?;
         let anew = self.seen.is_new(token, vouched.expires_at, registry.now());
         let (rules, registry) = (self.rules.clone(), registry.clone());
         let work = move || registry.sign_on(&rules, &vouched, source, anew);
@@ -98,15 +102,15 @@ impl SignOn {
         session
     }
 
-    fn vouched(&self, claims: &Map<String, Value>, nonce: Option<&str>) -> Option<Vouched> {
+    fn vouched(&self, claims: &Map<String, Value>, nonce: Option<&str>) -> Result<Vouched, SignOnRefusal> {
         let groups = values_of(claims, &self.config.claim);
-        let claims = IdClaims::of(claims)?;
+        let claims = IdClaims::of(claims).ok_or(SignOnRefusal::Malformed)?;
         if nonce.is_some_and(|nonce| claims.nonce.as_deref() != Some(nonce)) {
-            return None;
+            return Err(SignOnRefusal::Audience);
         }
         let time = |seconds: i64| Timestamp(seconds.saturating_mul(1000));
         let verified_email = claims.verified_email().map(str::to_owned);
-        Some(Vouched {
+        Ok(Vouched {
             issuer: claims.iss,
             audiences: claims.aud,
             authorized_party: claims.azp,

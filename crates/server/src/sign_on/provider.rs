@@ -29,6 +29,8 @@ const ONCE_MORE: Duration = Duration::from_secs(10);
 
 /// What a provider has said of itself.
 pub(super) struct Known {
+    /// Where it answers.
+    pub(super) discovery: Discovery,
     /// Its keys, those of them that are of use.
     pub(super) keys: Vec<Jwk>,
     at: Instant,
@@ -118,7 +120,7 @@ impl Provider {
         }
         let keys: KeySet = self.get(&discovery.jwks_uri).await?;
         let keys = keys.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
-        Ok(Known { keys, at })
+        Ok(Known { discovery, keys, at })
     }
 
     async fn get<T: DeserializeOwned>(&self, address: &str) -> Result<T, Fault> {

@@ -15,6 +15,7 @@ mod operators;
 mod profiles;
 mod secrets;
 mod selector;
+mod sign_on;
 mod traces;
 
 use std::borrow::Cow;
@@ -32,6 +33,7 @@ pub use operators::*;
 pub use profiles::*;
 pub use secrets::*;
 pub use selector::*;
+pub use sign_on::*;
 pub use traces::*;
 
 /// The path below which the operator API lives.

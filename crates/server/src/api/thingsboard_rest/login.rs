@@ -6,7 +6,7 @@ use axum::http::{Extensions, StatusCode};
 use bytes::Bytes;
 use domain::{Secret, Timestamp};
 use engine::Registry;
-use engine::registry::{AuthenticationRefusal, IdKind, Operator, Session, Who};
+use engine::registry::{AuthenticationRefusal, IdKind, Operator, RegistryError, Session, Who};
 use wire::thingsboard::rest::EntityId;
 use wire::thingsboard::rest::login::{
     ChangePassword, Claims, ISSUER, LoginRequest, REFRESH_LIFE_S, REFRESH_TOKEN, RefreshRequest,
@@ -124,12 +124,14 @@ fn shown(registry: &Registry, operator: &Operator, signed: Option<Session>) -> R
 }
 
 async fn issue(registry: &Registry, session: Session) -> Result<Json<Tokens>, Wrong> {
-    blocking(registry, move |registry| {
-        let [token, refresh_token] = pair(registry, &session).map(|claims| registry.sign_token(&claims));
-        let clear = |secret: Secret| wire::Secret::new(secret.expose());
-        Ok(Json(Tokens { token: clear(token?), refresh_token: clear(refresh_token?) }))
-    })
-    .await
+    blocking(registry, move |registry| Ok(Json(tokens(registry, &session)?))).await
+}
+
+/// The tokens that carry a session.
+pub(in crate::api) fn tokens(registry: &Registry, session: &Session) -> Result<Tokens, RegistryError> {
+    let [token, refresh_token] = pair(registry, session).map(|claims| registry.sign_token(&claims));
+    let clear = |secret: Secret| wire::Secret::new(secret.expose());
+    Ok(Tokens { token: clear(token?), refresh_token: clear(refresh_token?) })
 }
 
 /// What the access token and the refresh token of a session say.

@@ -33,6 +33,7 @@ use error::Wrong;
 pub use routes::{ROUTES, Route};
 
 pub(super) use auth::{looks_like_session, session};
+pub(super) use login::tokens;
 
 /// The most bytes of a body, where a handler sets no limit of its own.
 const MOST_BODY_BYTES: usize = 16 * 1024 * 1024;
