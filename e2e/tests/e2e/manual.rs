@@ -44,7 +44,10 @@ fn every_example_of_the_guide_on_leaving_runs() -> Result<()> {
 fn every_example_of_the_guide_on_the_fleet_runs() -> Result<()> {
     let page = fs::read_to_string(e2e::own("../docs/guides/fleet.md"))?;
     let server = Setup::quickstart()?.within(&Arc::new(NetworkNamespace::new()?)).start()?;
-    contains(&run(&server, &examples(&page))?, &["line=3,site=berlin", "next to the door"])
+    contains(
+        &run(&server, &examples(&page))?,
+        &["line=3,site=berlin", "next to the door", "\"code\":\"device-not-found\""],
+    )
 }
 
 #[test]

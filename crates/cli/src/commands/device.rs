@@ -8,7 +8,7 @@ use reqwest::Method;
 use wire::admin::{Device, DeviceCreate, TelemetryValue};
 
 use super::selector::{self, Which};
-use super::{Scope, import, leaving};
+use super::{Scope, bulk, import, leaving};
 use crate::client::Client;
 use crate::confirm::Confirmation;
 use crate::failure::Failure;
@@ -45,16 +45,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         named: Named,
     },
-    /// Switch a device off: its sessions are closed, its credentials no longer accepted
-    Disable {
-        #[command(flatten)]
-        named: Named,
-    },
-    /// Switch a device on again
-    Enable {
-        #[command(flatten)]
-        named: Named,
-    },
+    /// Switch devices off: their sessions are closed, their credentials no longer accepted
+    Disable(Box<bulk::Chosen>),
+    /// Switch devices on again
+    Enable(Box<bulk::Chosen>),
+    /// Change note and labels of devices
+    Label(Box<bulk::Label>),
     /// Remove a device: its credentials are void, its name is free at once
     Delete {
         #[command(flatten)]
@@ -122,8 +118,9 @@ impl Command {
                 list(&query, limit, client, out).await
             }
             Self::Show { named } => show(&named, client, out).await,
-            Self::Disable { named } => switch(&named, "disable", client, out).await,
-            Self::Enable { named } => switch(&named, "enable", client, out).await,
+            Self::Disable(chosen) => chosen.switch("disable", client, out).await,
+            Self::Enable(chosen) => chosen.switch("enable", client, out).await,
+            Self::Label(flags) => flags.run(client, out).await,
             Self::Delete { named, confirmation } => delete(&named, confirmation, client, out).await,
             Self::Decommission(flags) => flags.run(client, out).await,
             Self::Restore { named } => switch(&named, "restore", client, out).await,

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Body, Response};
+use serde::de::DeserializeOwned;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _};
 use wire::admin::{ImportEvent, ImportResult, ImportRow, ImportSummary};
@@ -21,7 +22,7 @@ use crate::text;
 const PIECE: usize = 64 * 1024;
 
 /// Rows that are shown together.
-const ROWS_AT_ONCE: usize = 256;
+pub(crate) const ROWS_AT_ONCE: usize = 256;
 
 /// Sends the file and shows what became of its rows: all of them as JSON or YAML, the refused ones and the
 /// counts as a table.
@@ -83,7 +84,7 @@ async fn show(
     bar: &ProgressBar,
 ) -> Result<ImportSummary, Failure> {
     let everything = out.format().is_document();
-    let mut events = Events::new(response);
+    let mut events = Lines::new(response);
     let mut shown =
         Shown { listing: out.listing(), rows: Vec::new(), everything, counts: ImportSummary::default() };
     while let Some(event) = events.next(client).await? {
@@ -155,18 +156,19 @@ impl Row for ImportEvent {
 }
 
 /// Reads an answer line by line, however it is cut into pieces.
-struct Events {
+pub(crate) struct Lines {
     response: Response,
     buffer: BytesMut,
     ended: bool,
 }
 
-impl Events {
-    fn new(response: Response) -> Self {
+impl Lines {
+    pub(crate) fn new(response: Response) -> Self {
         Self { response, buffer: BytesMut::new(), ended: false }
     }
 
-    async fn next(&mut self, client: &Client) -> Result<Option<ImportEvent>, Failure> {
+    /// The next line; `None` at the end.
+    pub(crate) async fn next<T: DeserializeOwned>(&mut self, client: &Client) -> Result<Option<T>, Failure> {
         loop {
             if let Some(line) = next_line(&mut self.buffer) {
                 if !line.iter().all(u8::is_ascii_whitespace) {
@@ -193,7 +195,7 @@ fn next_line(buffer: &mut BytesMut) -> Option<BytesMut> {
     Some(buffer.split_to(end + 1))
 }
 
-fn parsed(line: &[u8]) -> Result<ImportEvent, Failure> {
+fn parsed<T: DeserializeOwned>(line: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(line).map_err(|error| {
         let line = String::from_utf8_lossy(line);
         let unreadable =

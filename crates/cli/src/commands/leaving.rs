@@ -141,6 +141,7 @@ impl Decommission {
             seen_before: selector.seen_before,
             grace_s: self.grace,
             names: None,
+            expected_count: None,
             cursor,
             dry_run,
         }

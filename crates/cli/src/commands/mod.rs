@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod attempts;
 pub(crate) mod audit;
 pub(crate) mod backup;
+mod bulk;
 pub(crate) mod context;
 pub(crate) mod device;
 pub(crate) mod events;

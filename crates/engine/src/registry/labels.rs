@@ -27,13 +27,36 @@ impl DeviceChange {
     ///
     /// # Errors
     /// `value-invalid`.
-    pub(super) fn check(&self) -> Result<(), RegistryError> {
+    pub fn check(&self) -> Result<(), RegistryError> {
         check_label(self.label.as_ref().and_then(Option::as_deref))?;
         for (key, value) in &self.labels {
             check_label_key(key)?;
             value.as_deref().map(check_label_value).transpose()?;
         }
         Ok(())
+    }
+
+    /// The note; an empty one takes it away.
+    fn note(&self) -> Option<Option<&str>> {
+        self.label.as_ref().map(|note| note.as_deref().filter(|note| !note.is_empty()))
+    }
+
+    /// Whether it changes a device.
+    ///
+    /// # Errors
+    /// `value-invalid` where it would have too many labels.
+    pub(super) fn changes(&self, row: &DeviceRow) -> Result<bool, RegistryError> {
+        let mut labels = row.labels.clone();
+        for (key, value) in &self.labels {
+            match value {
+                Some(value) => labels.insert(key.clone(), value.clone()),
+                None => labels.remove(key),
+            };
+        }
+        if labels.len() > MOST_LABELS && labels.len() > row.labels.len() {
+            return Err(RegistryError::invalid("labels", format!("a device has at most {MOST_LABELS}.")));
+        }
+        Ok(labels != row.labels || self.note().is_some_and(|note| note != row.label.as_deref()))
     }
 }
 
@@ -66,24 +89,22 @@ impl Registry {
         wanted: &DeviceChange,
     ) -> Result<bool, RegistryError> {
         let record = &row.record;
+        if !wanted.changes(row)? {
+            return Ok(false);
+        }
         let mut changed = serde_json::Map::new();
         for (key, value) in &wanted.labels {
             if change.set_label((record.tenant, record.key), key, value.as_deref())? {
                 changed.insert(key.clone(), json!(value));
             }
         }
-        if !changed.is_empty() && change.labels(record.key)?.len() > MOST_LABELS {
-            return Err(RegistryError::invalid("labels", format!("a device has at most {MOST_LABELS}.")));
-        }
-        let note = wanted.label.clone().map(|note| note.filter(|note| !note.is_empty()));
-        let note = note.filter(|note| *note != row.label);
+        let note = wanted.note().filter(|note| *note != row.label.as_deref());
         let mut detail = json!({ "name": record.name });
         match &note {
             Some(note) => {
-                change.set_device_label(record.tenant, record.key, note.as_deref())?;
+                change.set_device_label(record.tenant, record.key, *note)?;
                 detail["label"] = json!(note);
             }
-            None if changed.is_empty() => return Ok(false),
             None => change.count_save(record.tenant, record.key)?,
         }
         if !changed.is_empty() {

@@ -290,7 +290,7 @@ impl Registry {
         Ok(left.into_iter().map(|record| record.name).collect())
     }
 
-    fn let_leave(
+    pub(super) fn let_leave(
         &self,
         change: &mut Change<'_>,
         operator: &Operator,

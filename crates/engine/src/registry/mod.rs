@@ -7,6 +7,7 @@ mod accounts;
 mod approvals;
 mod attributes;
 mod backups;
+mod bulk;
 mod credentials;
 mod devices;
 mod error;
@@ -44,6 +45,7 @@ pub use accounts::{AccountChange, AccountView, LEAST_PASSWORD_CHARS, MOST_PASSWO
 pub use approvals::Approval;
 pub use attributes::{Attribute, CLAIMING_DATA, PROVISION_STATE, Whose};
 pub use backups::{Backup, BackupState};
+pub use bulk::{BulkResults, BulkVerb, Done, Targets};
 pub use credentials::{Chosen, CredentialsSave, DeviceCredentials};
 pub use devices::{Device, DevicePage};
 pub use error::{RegistryError, What};

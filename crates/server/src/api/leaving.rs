@@ -2,9 +2,11 @@
 
 use axum::Json;
 use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
 use domain::DeviceState;
 use engine::Registry;
-use engine::registry::{Life, Operator, Selector, Tenant};
+use engine::registry::{BulkVerb, Life, Operator, Selector, Tenant};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::journal::JournalEntry;
@@ -13,10 +15,12 @@ use wire::admin::{
     TimelineEntry,
 };
 
+use crate::listeners::http::Patience;
+
 use super::extract::{Ask, Body, InTenant, Named, blocking};
 use super::problem::No;
-use super::selectors;
 use super::shapes::{self, instant};
+use super::{bulk, selectors};
 
 /// What a signature is over, before a zero byte and the text.
 const FORMAT: &str = "muster/departure-report/v1";
@@ -52,30 +56,43 @@ pub(super) async fn restore(
     Ok(Json(shapes::device(device)))
 }
 
-/// `POST /devices:decommission`: some hundreds of those that a selector finds; `next` leads on.
+/// `POST /devices:decommission`: some hundreds of those that a selector finds, and `next` leads on; or, where
+/// `application/x-ndjson` is accepted, all of them with a line for each.
 pub(super) async fn decommission_many(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
+    headers: HeaderMap,
+    patience: Option<Extension<Patience>>,
     Body(asked): Body<DecommissionMany>,
-) -> Result<Json<Decommissioned>, No> {
+) -> Result<Response, No> {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let lines = accept.is_some_and(|accept| accept.contains("application/x-ndjson"));
+    let (cursor, names) = (asked.cursor, asked.names);
+    let selector = admin::Selector {
+        profile: asked.profile,
+        state: asked.state,
+        labels: asked.labels,
+        label: asked.label,
+        name_prefix: asked.name_prefix,
+        text: asked.text,
+        seen_after: asked.seen_after,
+        seen_before: asked.seen_before,
+    };
+    let selector = Selector { names, ..selectors::asked(selector)? };
+    let grace = milliseconds(asked.grace_s);
+    if lines {
+        let limits = bulk::Limits { expected_count: asked.expected_count, dry_run: asked.dry_run };
+        limits.check(&selector)?;
+        let verb = BulkVerb::Decommission(grace);
+        return bulk::run(registry, operator, asked.tenant, patience, (selector, limits), verb).await;
+    }
     let left = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, asked.tenant.as_deref())?;
-        let selector = selectors::asked(admin::Selector {
-            profile: asked.profile,
-            state: asked.state,
-            labels: asked.labels,
-            label: asked.label,
-            name_prefix: asked.name_prefix,
-            text: asked.text,
-            seen_after: asked.seen_after,
-            seen_before: asked.seen_before,
-        })?;
-        let selector = Selector { names: asked.names, ..selector };
-        let (grace, after) = (milliseconds(asked.grace_s), asked.cursor.as_deref());
-        registry.decommission_devices(&operator, &tenant, &selector, grace, after, asked.dry_run)
+        registry.decommission_devices(&operator, &tenant, &selector, grace, cursor.as_deref(), asked.dry_run)
     })
     .await?;
-    Ok(Json(Decommissioned { names: left.names, would_retire: left.would_retire, next: left.next }))
+    let left = Decommissioned { names: left.names, would_retire: left.would_retire, next: left.next };
+    Ok(Json(left).into_response())
 }
 
 /// Which entries of a timeline.

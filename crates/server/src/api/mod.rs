@@ -6,6 +6,7 @@
 mod audit;
 pub mod auth;
 mod backups;
+mod bulk;
 mod devices;
 mod extract;
 mod feed;

@@ -7,8 +7,8 @@ use engine::registry::{Operator, RegistryError};
 
 use super::openapi::{Schemas, Shape, shape_of};
 use super::{
-    audit, auth, backups, devices, feed, freezes, import, leaving, operations, operators, profiles, secrets,
-    tenants, traces,
+    audit, auth, backups, bulk, devices, feed, freezes, import, leaving, operations, operators, profiles,
+    secrets, tenants, traces,
 };
 
 /// One route: what it is called and who may call it.
@@ -134,6 +134,9 @@ routes! {
     Post   "/devices/{name}/disable"      Halt post(devices::disable);
     Post   "/devices/{name}/enable"       Halt post(devices::enable);
     Get    "/devices/{name}/telemetry"    Read get(devices::telemetry);
+    Post   "/devices:disable"             Halt post(bulk::disable);
+    Post   "/devices:enable"              Halt post(bulk::enable);
+    Post   "/devices:label"               Operate post(bulk::label);
     Post   "/devices:decommission"        Operate post(leaving::decommission_many);
     Post   "/devices/{name}/decommission" Operate post(leaving::decommission);
     Post   "/devices/{name}/restore"      Operate post(leaving::restore);

@@ -68,9 +68,23 @@ impl House {
         token: Option<&str>,
         body: impl Into<Body>,
     ) -> Answer {
+        self.send_with(verb, path, token, &[], body).await
+    }
+
+    pub(crate) async fn send_with(
+        &self,
+        verb: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         let mut request = Request::builder().method(verb).uri(format!("{BASE_PATH}{path}"));
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let mut request = request.body(body.into()).unwrap();
         let address = IpAddr::from([192, 0, 2, 1]);
@@ -129,6 +143,10 @@ fn body(route: &Route, tenant: Option<&str>) -> String {
         (Verb::Post, path) if path.starts_with("/secrets") || path == "/backups" => "{}".to_owned(),
         (Verb::Post, "/profiles") => {
             json!({ "tenant": tenant, "name": "zeta-thing", "strategy": "create-new" }).to_string()
+        }
+        (Verb::Post, "/devices:label") => json!({ "names": ["zeta-thing"], "label": "n" }).to_string(),
+        (Verb::Post, "/devices:disable" | "/devices:enable") => {
+            json!({ "names": ["zeta-thing"] }).to_string()
         }
         (Verb::Post, "/devices:decommission") => json!({ "tenant": tenant, "dry_run": true }).to_string(),
         (Verb::Post, path) if path.ends_with("/decommission") || path.ends_with("/reject") => "{}".to_owned(),

@@ -36,6 +36,17 @@ impl Fleet {
         self.send("GET", path, &Value::Null).await
     }
 
+    /// The lines of an answer for many devices, without the summary, and the summary.
+    async fn bulk(&self, verb: &str, body: &Value) -> (Vec<Value>, Value) {
+        let answer = self.send("POST", &format!("/devices:{verb}"), body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        let mut lines: Vec<Value> =
+            answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let summary = lines.pop().unwrap();
+        assert_eq!(summary["type"], "summary");
+        (lines, summary)
+    }
+
     /// The names of all pages of two.
     async fn names(&self, query: &str) -> Vec<String> {
         let (mut names, mut cursor) = (Vec::new(), String::new());
@@ -85,4 +96,59 @@ async fn what_operators_say_of_a_device_is_changed_key_by_key() {
     let journal = fleet.get("/devices/pump-1/timeline").await.json();
     assert_eq!(journal["items"][0]["kind"], "device-labelled");
     assert_eq!(journal["items"][0]["detail"]["labels"], json!({ "line": null, "row": "b" }));
+}
+
+#[tokio::test]
+async fn many_devices_are_shut_out_with_a_result_for_each_and_never_more_than_were_counted() {
+    let fleet = Fleet::new().await;
+    let berlin = json!({ "labels": "site=berlin" });
+    let (lines, summary) = fleet.bulk("disable", &json!({ "selector": berlin, "dry_run": true })).await;
+    assert_eq!(lines[0], json!({ "type": "device", "name": "pump-1", "result": "would-change" }));
+    assert_eq!((lines.len(), &summary["changed"]), (2, &json!(2)));
+    assert_eq!(fleet.names("state=disabled").await, Vec::<String>::new());
+    let uncounted = fleet.send("POST", "/devices:disable", &json!({ "selector": berlin })).await;
+    assert_eq!(uncounted.code(), (422, "count-missing".to_owned()));
+    let wrong =
+        fleet.send("POST", "/devices:disable", &json!({ "selector": berlin, "expected_count": 3 })).await;
+    assert_eq!(wrong.code(), (409, "count-changed".to_owned()));
+    assert_eq!(fleet.names("state=disabled").await, Vec::<String>::new());
+    let body = json!({ "selector": berlin, "expected_count": 2 });
+    assert_eq!(fleet.bulk("disable", &body).await.1["changed"], 2);
+    assert_eq!(fleet.names("state=disabled").await, ["pump-1", "pump-2"]);
+    assert_eq!(fleet.bulk("disable", &body).await.1["unchanged"], 2);
+    let (lines, summary) =
+        fleet.bulk("enable", &json!({ "names": ["pump-2", "nobody", "tank", "pump-2"] })).await;
+    assert_eq!(
+        lines.iter().map(|line| line["result"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["changed", "error", "unchanged"]
+    );
+    assert_eq!((&lines[1]["code"], &summary["errors"]), (&json!("device-not-found"), &json!(1)));
+    assert_eq!(fleet.names("state=disabled").await, ["pump-1"]);
+}
+
+#[tokio::test]
+async fn many_devices_are_labelled_or_leave_by_selector() {
+    let fleet = Fleet::new().await;
+    let line = json!({ "selector": { "labels": "line=1" }, "labels": { "line": null, "row": "b" } });
+    assert_eq!(
+        fleet.bulk("label", &line).await.1,
+        json!({ "type": "summary", "changed": 2, "unchanged": 0, "errors": 0 })
+    );
+    assert_eq!(fleet.names("labels=row=b").await, ["pump-1", "tank"]);
+    assert_eq!(fleet.bulk("label", &line).await.1["changed"], 0);
+    for wrong in [
+        json!({ "selector": {} }),
+        json!({ "labels": { "a": "b" } }),
+        json!({ "selector": {}, "names": [], "labels": { "a": "b" } }),
+        json!({ "selector": {}, "labels": { "": "b" } }),
+    ] {
+        let answer = fleet.send("POST", "/devices:label", &wrong).await;
+        assert_eq!(answer.code(), (422, "value-invalid".to_owned()), "{wrong}");
+    }
+    let accept = [("accept", "application/x-ndjson")];
+    let body = json!({ "labels": "row=b", "grace_s": 3600, "expected_count": 2 }).to_string();
+    let answer =
+        fleet.house.send_with("POST", "/devices:decommission", Some(&fleet.token), &accept, body).await;
+    assert_eq!(answer.text.lines().count(), 3, "{}", answer.text);
+    assert_eq!(fleet.names("state=decommissioning").await, ["pump-1", "tank"]);
 }

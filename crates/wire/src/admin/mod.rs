@@ -6,6 +6,7 @@
 //! in a [`Change`].
 
 mod backups;
+mod bulk;
 mod devices;
 mod freezes;
 mod joining;
@@ -24,6 +25,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use backups::*;
+pub use bulk::*;
 pub use devices::*;
 pub use freezes::*;
 pub use joining::*;

@@ -112,7 +112,11 @@ pub struct DecommissionMany {
     /// Only devices of these names, 500 at most: those that somebody has agreed to. Who came in since stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
-    /// Where the call before ended; not beside `names`.
+    /// How many they are: where it is another number, nothing is done. Needed where the answer is a line for each and no
+    /// names are said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_count: Option<u64>,
+    /// Where the call before ended; not beside `names`, and not where the answer is a line for each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
     /// Only tell which.

@@ -1,7 +1,7 @@
 //! What no type says of a call: its name, its sentence, its status, and bodies that are no JSON.
 
 use serde_json::{Value, json};
-use wire::admin::{Event, Events, ImportEvent, Profile, ProfileCreated};
+use wire::admin::{BulkEvent, Decommissioned, Event, Events, ImportEvent, Profile, ProfileCreated};
 
 use super::parts::{Shape, content};
 use super::{Schemas, Verb};
@@ -54,7 +54,10 @@ told! {
     Post   "/devices/{name}/disable"      disableDevice 200 "Switches a device off: it cannot log in.";
     Post   "/devices/{name}/enable"       enableDevice 200 "Switches a device on again.";
     Get    "/devices/{name}/telemetry"    getTelemetry 200 "Shows the last value of each key.";
-    Post   "/devices:decommission"        decommissionDevices 200 "Lets the devices leave that a selector finds, some hundreds a call.";
+    Post   "/devices:disable"             disableDevices 200 "Switches many devices off; the answer is a line for each and a summary.";
+    Post   "/devices:enable"              enableDevices 200 "Switches many devices on again; the answer is a line for each and a summary.";
+    Post   "/devices:label"               labelDevices 200 "Changes note and labels of many devices; the answer is a line for each and a summary.";
+    Post   "/devices:decommission"        decommissionDevices 200 "Lets the devices leave that a selector finds: some hundreds a call, or all with a line for each.";
     Post   "/devices/{name}/decommission" decommissionDevice 200 "Lets a device leave: its credentials are void, and neighbours are told.";
     Post   "/devices/{name}/restore"      restoreDevice 200 "Takes a device back whose grace period lasts.";
     Get    "/devices/{name}/timeline"     getTimeline 200 "Lists what happened to a device, the newest first.";
@@ -112,6 +115,14 @@ pub(super) fn amend(id: &str, shape: &mut Shape, schemas: &mut Schemas) {
             let csv = json!({ "type": "string", "format": "binary", "examples": ["name,type,label\npump-17,pumps,north hall\n"] });
             shape.body = Some(content("text/csv", &csv));
             shape.answer = Some(content("application/x-ndjson", &schemas.answered::<ImportEvent>()));
+        }
+        "disableDevices" | "enableDevices" | "labelDevices" => {
+            shape.answer = Some(content("application/x-ndjson", &schemas.answered::<BulkEvent>()));
+        }
+        "decommissionDevices" => {
+            let mut answer = content("application/json", &schemas.answered::<Decommissioned>());
+            answer["application/x-ndjson"] = json!({ "schema": schemas.answered::<BulkEvent>() });
+            shape.answer = Some(answer);
         }
         "listEvents" => {
             let mut answer = content("application/json", &schemas.answered::<Events>());
