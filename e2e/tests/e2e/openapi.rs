@@ -1,5 +1,7 @@
 //! The OpenAPI document of the operator API, as judges and makers of clients read it.
 
+mod at_random;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
