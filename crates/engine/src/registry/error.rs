@@ -245,7 +245,20 @@ pub enum RegistryError {
     },
     /// The store did not do it.
     #[error("{}", .0.refusal().sentence())]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for RegistryError {
+    fn from(error: StoreError) -> RegistryError {
+        match error {
+            // Databases differ in what they take; that is no failure of ours.
+            StoreError::Unstorable(what) => RegistryError::invalid(
+                what,
+                "the database does not take it, as it does not take the character U+0000.",
+            ),
+            error => RegistryError::Store(error),
+        }
+    }
 }
 
 impl RegistryError {

@@ -66,6 +66,11 @@ fn furnish(joined: &Joined) -> Result<()> {
         "provision_key": GUESTS.0, "provision_secret": GUESTS.1,
     });
     let mut operator = joined.server()?.operator()?;
+    // A character that not every database takes.
+    for path in ["/freezes?tenant=%00", "/devices/%00", "/profiles/a%00b", "/operations?device=%00"] {
+        let reply = operator.call("GET", path, None)?;
+        ensure!(matches!(reply.status, 404 | 422), "{path}: {}", reply.text());
+    }
     operator.post("/profiles", &guarded)?;
     let guest = Group::new(GUESTS.0, GUESTS.1).ask("guest-1");
     Http::open(joined.setup.address().http())?.provision(&guest)?;
@@ -89,7 +94,7 @@ fn command(joined: &Joined) -> Result<Command> {
     command.args(["--header", &format!("Authorization: Bearer {}", token.trim_end())]);
     command.args(["--max-examples", &runs("MUSTER_RANDOM_REQUESTS", REQUESTS).to_string()]);
     command.args(["--seed", &seed("requests at random").to_string()]);
-    command.args(["--continue-on-failure", "--workers", "2", "--request-timeout", "30", "--no-color"]);
+    command.args(["--continue-on-failure", "--workers", "1", "--request-timeout", "30", "--no-color"]);
     // That every request is carried out which the document allows cannot be: names have to name something.
     command.args(["--checks", "all", "--exclude-checks", "positive_data_acceptance"]);
     command.args(["--exclude-operation-id", "resetSecrets"]);
