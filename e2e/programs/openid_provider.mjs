@@ -1,4 +1,5 @@
-// A real OpenID provider (oidc-provider) for tests: node openid_provider.mjs FOLDER-OF-PACKAGES PORT
+// A real OpenID provider (oidc-provider) for tests:
+// node openid_provider.mjs FOLDER-OF-PACKAGES PORT [PERSON=GROUP,GROUP]...
 //
 // Whoever comes is signed on at once: as the login_hint of the request, or as the last GET /test/who?sub=… said.
 // GET /test/groups?sub=…&groups=a,b puts somebody into groups, /test/rotate takes new keys, and
@@ -7,10 +8,10 @@ import { createServer } from 'node:http';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { pathToFileURL } from 'node:url';
 
-const [folder, port] = process.argv.slice(2);
+const [folder, port, ...people] = process.argv.slice(2);
 const { default: Provider } = await import(pathToFileURL(`${folder}/node_modules/oidc-provider/lib/index.js`));
 const issuer = `http://127.0.0.1:${port}`;
-const groups = new Map();
+const groups = new Map(people.map((person) => person.split('=')).map(([sub, names]) => [sub, names.split(',')]));
 let who = 'nobody';
 let life = 600;
 

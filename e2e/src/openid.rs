@@ -1,12 +1,13 @@
 //! A real OpenID provider: `oidc-provider` for Node.js, with people who sign on as soon as they come.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::http::{HttpConnection, Reply};
+use testkit::netns::NetworkNamespace;
 use testkit::process::Process;
 use testkit::wait::free_ports;
 
@@ -19,6 +20,9 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 /// Where the provider sends people back to; nobody listens there.
 const CALLBACK: &str = "http://127.0.0.1:1/callback";
+
+/// Its port in a network namespace of its own.
+const USUAL_PORT: u16 = 9400;
 
 /// A provider, killed on drop.
 #[derive(Debug)]
@@ -45,8 +49,20 @@ impl Provider {
     /// If it cannot be installed or started.
     pub fn start() -> Result<Self> {
         let [port] = free_ports()?;
+        Self::launched(Command::new("node"), port, &[])
+    }
+
+    /// Starts one inside a network namespace; each of `people` is `PERSON=GROUP,GROUP`.
+    ///
+    /// # Errors
+    /// As [`Provider::start`].
+    pub fn start_within(namespace: &NetworkNamespace, people: &[&str]) -> Result<Self> {
+        Self::launched(namespace.command("node"), USUAL_PORT, people)
+    }
+
+    fn launched(mut node: Command, port: u16, people: &[&str]) -> Result<Self> {
         let packages = installed("node-oidc-provider")?;
-        let process = launch(&packages, port)?;
+        let process = launch(node.args(arguments(&packages, port)).args(people))?;
         Ok(Self { process, port, packages, home: tempfile::tempdir()? })
     }
 
@@ -63,7 +79,7 @@ impl Provider {
     /// # Errors
     /// If it cannot be started.
     pub fn start_again(&mut self) -> Result<()> {
-        self.process = launch(&self.packages, self.port)?;
+        self.process = launch(Command::new("node").args(arguments(&self.packages, self.port)))?;
         Ok(())
     }
 
@@ -185,15 +201,18 @@ impl Provider {
 }
 
 /// A browser that keeps cookies in a file and goes where it is sent.
-fn browser(jar: &std::path::Path) -> Command {
+fn browser(jar: &Path) -> Command {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--location"]).arg("--cookie-jar").arg(jar).arg("--cookie").arg(jar);
     curl
 }
 
-fn launch(packages: &std::path::Path, port: u16) -> Result<Process> {
-    let program = crate::own("programs/openid_provider.mjs");
-    let process = Process::start(Command::new("node").arg(program).arg(packages).arg(port.to_string()))?;
+fn arguments(packages: &Path, port: u16) -> [PathBuf; 3] {
+    [crate::own("programs/openid_provider.mjs"), packages.to_owned(), port.to_string().into()]
+}
+
+fn launch(node: &mut Command) -> Result<Process> {
+    let process = Process::start(node)?;
     process.wait_for_line(PATIENCE, |line| line == "listening")?;
     Ok(process)
 }

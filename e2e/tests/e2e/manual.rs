@@ -2,14 +2,16 @@
 
 mod blocks;
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::ffi::OsStr;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::Arc;
+use std::{env, fs};
 
 use anyhow::{Result, ensure};
 use e2e::device::{Group, Http};
 use e2e::muster::{ended, search_path};
 use e2e::musterd::{Musterd, SEED_KEY, SEED_SECRET, Setup};
+use e2e::openid::Provider;
 use testkit::netns::NetworkNamespace;
 
 #[test]
@@ -51,13 +53,6 @@ fn every_example_of_the_guide_on_the_fleet_runs() -> Result<()> {
 }
 
 #[test]
-fn every_example_of_the_guide_on_single_sign_on_runs() -> Result<()> {
-    let page = fs::read_to_string(e2e::own("../docs/guides/single-sign-on.md"))?;
-    let server = Setup::quickstart()?.start()?;
-    run(&server, &examples(&page)).map(drop)
-}
-
-#[test]
 fn every_example_of_the_page_on_the_command_line_runs() -> Result<()> {
     let page = fs::read_to_string(e2e::own("../docs/reference/muster.md"))?;
     let server = Setup::quickstart()?.start()?;
@@ -83,14 +78,37 @@ fn every_example_of_the_page_on_operators_runs() -> Result<()> {
     contains(&printed, &wanted)
 }
 
+#[test]
+fn every_example_of_the_guide_on_single_sign_on_runs() -> Result<()> {
+    let page = fs::read_to_string(e2e::own("../docs/guides/single-sign-on.md"))?;
+    let namespace = Arc::new(NetworkNamespace::new()?);
+    let provider = Provider::start_within(&namespace, &["ann=muster-admins"])?;
+    let config = provider.config("[\"muster-admins -> admin\"]")?;
+    let server = Setup::serve(&config)?.within(&namespace).start()?;
+    // The browser: it goes where it is sent, and is ann's.
+    let programs = server.setup().home().join("programs");
+    fs::create_dir(&programs)?;
+    let curl = "curl --silent --location --cookie-jar jar --cookie jar --output /dev/null";
+    fs::write(programs.join("xdg-open"), format!("#!/bin/sh\nexec {curl} \"$1&login_hint=ann\"\n"))?;
+    fs::set_permissions(programs.join("xdg-open"), fs::Permissions::from_mode(0o755))?;
+    let path = env::join_paths([programs].into_iter().chain(env::split_paths(&search_path()?)))?;
+    let wanted = ["signed on as ann@example.org; the server is called work", "signed off from work", "admin"];
+    contains(&run_on(&server, &examples(&page), &path)?, &wanted)
+}
+
 /// Runs each in a shell of its own, in one folder; what they print.
 fn run(server: &Musterd, examples: &[&str]) -> Result<String> {
+    run_on(server, examples, &search_path()?)
+}
+
+/// The same, with programs found on this search path.
+fn run_on(server: &Musterd, examples: &[&str], path: &OsStr) -> Result<String> {
     let home = server.setup().home();
     symlink(server.setup().folder(), home.join("muster-data"))?;
     let mut printed = String::new();
     for example in examples {
         let mut shell = server.setup().neighbour("sh");
-        shell.current_dir(home).env("PATH", search_path()?).env("XDG_CONFIG_HOME", home);
+        shell.current_dir(home).env("PATH", path).env("XDG_CONFIG_HOME", home);
         let ended = ended(shell.args(["-e", "-c", example]))?;
         ensure!(ended.code == 0, "{example}\nended with {}: {}", ended.code, ended.err);
         printed += &ended.out;

@@ -166,6 +166,15 @@ fn a_person_signs_on_with_a_browser_and_works_at_the_command_line() -> Result<()
     ensure!(stand.at_home(&["tenant", "list", "-o", "name"])?.out == "acme\ndefault\n");
     let listed = stand.at_home(&["context", "list", "-o", "json"])?.out;
     ensure!(listed.contains("signed-on") && !listed.contains("eyJ"), "{listed}");
+    // A token that ends is exchanged for another one before it is used.
+    let file = stand.server.setup().home().join("muster/sessions/work.json");
+    let mut kept: Value = serde_json::from_slice(&fs::read(&file)?)?;
+    let before = kept["refresh_token"].clone();
+    (kept["ends_at_s"], kept["token"]) = (json!(1), json!("over"));
+    fs::write(&file, kept.to_string())?;
+    ensure!(stand.at_home(&["tenant", "list"])?.code == 0);
+    let renewed: Value = serde_json::from_slice(&fs::read(&file)?)?;
+    ensure!(renewed["refresh_token"] != before && renewed["ends_at_s"] != 1);
     // A session is not the provider's business any more.
     let mut stand = stand;
     stand.provider.stop()?;

@@ -88,8 +88,8 @@ impl Registry {
             return Err(SignOnRefusal::AccountRemoved.into());
         }
         let counts_as_it_is = |account: &Account| {
-            let same = !anew && (account.role, account.tenant) == (mapping.role, tenant);
-            same || account.link.as_ref().is_some_and(|link| vouched.issued_at < link.vouched_at)
+            let same = (account.role, account.tenant) == (mapping.role, tenant);
+            !anew && (same || is_older(vouched, account))
         };
         let account = match found {
             Some(account) if account.disabled_at.is_some() => return Err(AuthenticationRefusal::Disabled),
@@ -110,10 +110,7 @@ impl Registry {
         let now = self.now();
         let withdrawn = self.store.write(|change: &mut Change<'_>| {
             let found = change.account_of_subject(&vouched.issuer, &vouched.subject)?;
-            let later = |account: &Account| {
-                account.link.as_ref().is_some_and(|link| vouched.issued_at >= link.vouched_at)
-            };
-            let Some(account) = found.filter(later) else { return Ok(()) };
+            let Some(account) = found.filter(|account| !is_older(vouched, account)) else { return Ok(()) };
             let removed_at = change.subject_removed_at(&vouched.issuer, &vouched.subject)?;
             if removed_at.is_some_and(|at| vouched.issued_at <= at) {
                 return Ok(());
@@ -147,19 +144,23 @@ impl Registry {
         let now = self.now();
         let (issuer, subject) = (&vouched.issuer, &vouched.subject);
         let kept = self.store.write(|change: &mut Change<'_>| {
-            let id = match change.account_of_subject(issuer, subject)? {
+            let found = change.account_of_subject(issuer, subject)?;
+            let older = found.as_ref().is_some_and(|account| is_older(vouched, account));
+            let id = match found {
                 Some(account) => account.id,
                 None => match made(change, vouched, mapping, tenant, now)? {
                     Ok(id) => id,
                     Err(refusal) => return Ok(Err(refusal)),
                 },
             };
-            change.vouch(id, mapping.role, tenant, vouched.issued_at, now)?;
+            if !older {
+                change.vouch(id, mapping.role, tenant, vouched.issued_at, now)?;
+            }
             let account = change.account(id)?;
             let account = account.ok_or_else(|| RegistryError::not_found(What::Account, subject))?;
             let detail = json!({ "account": id, "name": account.name, "issuer": issuer, "subject": subject,
-                "group": mapping.group, "role": mapping.role.word() });
-            let deed = Deed::of(tenant, "operator-signed-on", detail);
+                "group": mapping.group, "role": account.role.word() });
+            let deed = Deed::of(account.tenant, "operator-signed-on", detail);
             self.journal(change, &operator(&account, source), &deed)?;
             Ok::<_, RegistryError>(Ok(account))
         });
@@ -205,6 +206,11 @@ impl Registry {
     pub(super) fn word_is_over(&self, link: &Link) -> bool {
         link.vouched_at.plus_ms(self.sign_on.life_ms) <= self.now()
     }
+}
+
+/// Whether the provider has given a later word.
+fn is_older(vouched: &Vouched, account: &Account) -> bool {
+    account.link.as_ref().is_some_and(|link| vouched.issued_at < link.vouched_at)
 }
 
 /// An account for whom nobody has vouched before, by the first name that is free.

@@ -16,7 +16,7 @@ use serde::Serialize;
 use wire::admin::{OperatorRight, OperatorRole};
 
 use crate::listeners::Peer;
-use crate::sign_on::SignOn;
+use crate::sign_on::{For, SignOn};
 
 use super::problem::No;
 use super::routes::Need;
@@ -63,7 +63,7 @@ async fn authenticate(
         .hint("Send it as `Authorization: Bearer TOKEN`."));
     };
     if let Some(sign_on) = sign_on.filter(|sign_on| sign_on.is_meant_by(token.expose())) {
-        let session = sign_on.recognise(registry, &token, None, source).await?;
+        let session = sign_on.recognise(registry, &token, For::Call, source).await?;
         return Ok(session.operator);
     }
     let registry = registry.clone();

@@ -14,7 +14,7 @@ use wire::admin::{OpenIdDevice, OpenIdOffered, OpenIdShown};
 use wire::openid::{DeviceReply, Discovery, TokenReply};
 
 use super::provider::read;
-use super::{SignOn, unreachable};
+use super::{For, SignOn, unreachable};
 use crate::config::is_loopback;
 use crate::outbound::Reply;
 
@@ -95,7 +95,7 @@ impl SignOn {
         if let Err(refusal) = &token {
             self.refused(registry, refusal, Claimed::default(), source).await;
         }
-        self.recognise(registry, &token?, nonce.as_deref(), source).await
+        self.recognise(registry, &token?, For::Session(nonce.as_deref()), source).await
     }
 
     async fn token_for(&self, shown: OpenIdShown) -> Result<Secret, AuthenticationRefusal> {

@@ -25,6 +25,15 @@ use seen::Seen;
 /// What our own sessions are signed by, and no provider's token that is taken.
 const SESSION_ALGORITHM: &str = "HS512";
 
+/// What a token is shown for.
+#[derive(Clone, Copy, Debug)]
+pub enum For<'a> {
+    /// One call. Only the first one with it is journalled.
+    Call,
+    /// A session, with the nonce that it has to repeat.
+    Session(Option<&'a str>),
+}
+
 /// How a token of the provider's becomes an operator.
 pub struct SignOn {
     rules: Rules,
@@ -67,12 +76,12 @@ impl SignOn {
         &self,
         registry: &Registry,
         token: &Secret,
-        nonce: Option<&str>,
+        purpose: For<'_>,
         source: Option<IpAddr>,
     ) -> Result<Session, AuthenticationRefusal> {
         registry.may_try(source)?;
         let mut claimed = Claimed::default();
-        let judged = self.judged(registry, token, nonce, source, &mut claimed).await;
+        let judged = self.judged(registry, token, purpose, source, &mut claimed).await;
         if let Err(refusal) = &judged {
             self.refused(registry, refusal, claimed, source).await;
         }
@@ -83,14 +92,19 @@ impl SignOn {
         &self,
         registry: &Registry,
         token: &Secret,
-        nonce: Option<&str>,
+        purpose: For<'_>,
         source: Option<IpAddr>,
         claimed: &mut Claimed,
     ) -> Result<Session, AuthenticationRefusal> {
         *claimed = token::claimed(token.expose());
         let claims = token::verified(&self.provider, token.expose()).await?;
+        let nonce = match purpose {
+            For::Session(nonce) => nonce,
+            For::Call => None,
+        };
         let vouched = self.vouched(&claims, nonce)?;
-        let anew = self.seen.is_new(token, vouched.expires_at, registry.now());
+        let is_new = self.seen.is_new(token, vouched.expires_at, registry.now());
+        let anew = is_new || matches!(purpose, For::Session(_));
         let (rules, registry) = (self.rules.clone(), registry.clone());
         let work = move || registry.sign_on(&rules, &vouched, source, anew);
         let session = tokio::task::spawn_blocking(work).await;

@@ -4,6 +4,7 @@
 //! Tokens are strangers' texts, so a token makes us call the provider only so often. A provider that does not answer
 //! is not asked by everybody who waits for it, and what it said last goes on counting for a day.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,9 @@ const FAILED: Duration = Duration::from_secs(2);
 const MOST_AT_ONCE: u32 = 5;
 const ONCE_MORE: Duration = Duration::from_secs(10);
 
+/// The most addresses that a client is kept for; a provider has four.
+const MOST_CLIENTS: usize = 16;
+
 /// What a provider has said of itself.
 pub(super) struct Known {
     /// Where it answers.
@@ -41,6 +45,7 @@ pub(super) struct Provider {
     config: OpenId,
     known: ArcSwapOption<Known>,
     turn: Mutex<Turn>,
+    clients: parking_lot::Mutex<HashMap<String, Arc<Outbound>>>,
 }
 
 /// Held by the one who asks.
@@ -54,7 +59,12 @@ impl Provider {
     /// Nothing is known of it yet.
     pub(super) fn new(config: OpenId) -> Provider {
         let turn = Turn { failed: None, left: MOST_AT_ONCE, refilled_at: Instant::now() };
-        Provider { config, known: ArcSwapOption::empty(), turn: Mutex::new(turn) }
+        Provider {
+            config,
+            known: ArcSwapOption::empty(),
+            turn: Mutex::new(turn),
+            clients: Default::default(),
+        }
     }
 
     /// What is known of it; asked for where that is nothing, or old.
@@ -128,11 +138,20 @@ impl Provider {
         read(address, &reply)
     }
 
-    /// A client for one of its addresses.
-    pub(super) fn outbound(&self, address: &str) -> Result<Outbound, Fault> {
+    /// A client for one of its addresses: always the same, so that its limit on calls at a time holds.
+    pub(super) fn outbound(&self, address: &str) -> Result<Arc<Outbound>, Fault> {
+        let mut clients = self.clients.lock();
+        if let Some(client) = clients.get(address) {
+            return Ok(Arc::clone(client));
+        }
         let refused =
             |error: anyhow::Error| Fault::permanent("address-forbidden", format!("{address}: {error:#}"));
-        Outbound::new(&self.config.outbound(address)).map_err(refused)
+        let client = Arc::new(Outbound::new(&self.config.outbound(address)).map_err(refused)?);
+        if clients.len() >= MOST_CLIENTS {
+            clients.clear();
+        }
+        clients.insert(address.to_owned(), Arc::clone(&client));
+        Ok(client)
     }
 }
 

@@ -308,6 +308,73 @@ fn what_is_signed_is_judged() {
     }
 }
 
+/// Sessions go on without the provider, but not for ever.
+#[test]
+fn a_session_ends_so_long_after_the_providers_last_word() {
+    let (registry, clock, _folder) = crate::desk::registry();
+    let registry = registry.with_sign_on_life(3_600_000);
+    let mapping = domain::sign_on::Mapping::parse("admins -> admin").unwrap();
+    let rules = domain::sign_on::Rules {
+        issuer: "https://id.example".into(),
+        client_id: "muster".into(),
+        mappings: vec![mapping],
+        email_domains: Vec::new(),
+    };
+    let word = || domain::sign_on::Vouched {
+        issuer: rules.issuer.clone(),
+        audiences: vec![rules.client_id.clone()],
+        authorized_party: None,
+        subject: "ann".into(),
+        issued_at: registry.now(),
+        not_before: None,
+        expires_at: registry.now().plus_ms(60_000),
+        verified_email: None,
+        groups: vec!["admins".into()],
+    };
+    let session = registry.sign_on(&rules, &word(), None, true).unwrap();
+    let goes_on = || registry.resume(session.account, session.epoch, &session.id, None);
+    clock.0.fetch_add(3_599_999, Ordering::SeqCst);
+    goes_on().unwrap();
+    clock.0.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(goes_on().unwrap_err().code(), "token-expired");
+    // A new word makes it go on; one of before does not.
+    let old =
+        domain::sign_on::Vouched { issued_at: domain::Timestamp(registry.now().0 - 3_600_000), ..word() };
+    registry.sign_on(&rules, &old, None, true).unwrap();
+    assert!(goes_on().is_err());
+    registry.sign_on(&rules, &word(), None, true).unwrap();
+    goes_on().unwrap();
+}
+
+#[test]
+fn the_configuration_in_the_guide_is_one() {
+    let guide = include_str!("../../../../docs/guides/single-sign-on.md");
+    let block = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "a secret").unwrap();
+    let text = block.replace("/etc/muster/openid-secret", secret.to_str().unwrap());
+    let config = server::config::Config::read(&text, std::path::Path::new("m.toml"), &[]).unwrap();
+    assert_eq!(config.sign_on.openid.rules().mappings.len(), 3);
+    let mistakes = |from: &str, to: &str| {
+        let read = server::config::Config::read(&text.replace(from, to), std::path::Path::new("m.toml"), &[]);
+        read.unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (from, to, told) in [
+        ("https://id", "http://id", "use https"),
+        ("\"muster\"", "\"\"", "client_id`: it is needed"),
+        ("-> admin", "-> root", "`muster-admins -> root` is not like"),
+        ("\"openid\", ", "", "`openid` has to be among them"),
+        (
+            "client_id",
+            "redirect_uri = \"https://muster.example/\"\nclient_id",
+            "not an address of this machine",
+        ),
+    ] {
+        assert!(mistakes(from, to).contains(told), "{}", mistakes(from, to));
+    }
+}
+
 #[test]
 fn strangers_cannot_make_us_ask_the_provider_again_and_again() {
     let stand = Stand::open();
