@@ -12,6 +12,7 @@
 //! | [`https`] | an HTTPS client that says which certificate it was shown |
 //! | [`openid`] | a real OpenID provider, and people who sign on there |
 //! | [`search`] | looking for secrets in whatever they could have leaked into |
+//! | [`guessing`] | strangers who guess passwords and tokens |
 //! | [`mqtt`] | MQTT packets, for what no device does |
 //! | [`settings`] | how often and from which seed a test runs |
 //!
@@ -20,6 +21,7 @@
 pub mod address;
 pub mod device;
 pub mod fleet;
+pub mod guessing;
 pub mod history;
 pub mod https;
 pub mod joined;

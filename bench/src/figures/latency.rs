@@ -56,7 +56,8 @@ fn with_telemetry(
     })
 }
 
-fn paced(address: SocketAddr, pace: f64, time: Duration, names_from: u64) -> Result<Figures> {
+/// New devices at a pace.
+pub(super) fn paced(address: SocketAddr, pace: f64, time: Duration, names_from: u64) -> Result<Figures> {
     let plan = Plan::kept(address, CONNECTIONS, time).paced(pace);
     load::run(&plan, &mut talk(Names::after(names_from)))?.whole()
 }

@@ -3,6 +3,7 @@
 mod calibration;
 mod connections;
 mod fleet;
+mod guessing;
 mod latency;
 mod lone;
 mod million;
@@ -74,6 +75,11 @@ pub const ALL: &[Measurement] = &[
         name: "latency",
         what: "how long a request takes at half load, without and with telemetry",
         run: latency::run,
+    },
+    Measurement {
+        name: "guessing",
+        what: "how long a device waits at a quarter of the load while strangers guess passwords and tokens",
+        run: guessing::run,
     },
     Measurement { name: "import", what: "rows a second of a CSV import", run: fleet::run },
     Measurement { name: "start", what: "start and memory with a full registry", run: start::run },

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::net::{AddressFamily, SocketType};
 
 /// How long a read waits before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,6 +57,20 @@ impl HttpConnection {
         stream.set_read_timeout(Some(PATIENCE))?;
         let host = stream.peer_addr()?.to_string();
         Ok(Self::over(stream, &host))
+    }
+
+    /// Connects from an address of this machine's choice.
+    ///
+    /// # Errors
+    /// If nobody listens, or the machine does not have the address.
+    pub fn open_from(source: Ipv4Addr, address: SocketAddr) -> Result<Self> {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        rustix::net::bind(&socket, &SocketAddr::from((source, 0)))?;
+        rustix::net::connect(&socket, &address)?;
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self::over(stream, &address.to_string()))
     }
 
     /// Tells the server that nothing more will be sent; replies can still be read.
