@@ -41,18 +41,16 @@ impl TelemetryStore {
         limit: usize,
         oldest_first: bool,
     ) -> Result<Vec<Latest>, StoreError> {
-        let order = if oldest_first { "at ASC, arrival DESC" } else { "at DESC, arrival DESC" };
+        let order = if oldest_first { "at ASC" } else { "at DESC" };
         let text = format!(
-            "SELECT scope, key, at, form, value FROM history
-             WHERE device = ? AND scope = 0 AND key = ? AND at >= ? AND at < ? ORDER BY {order} LIMIT ?"
+            "SELECT scope, key, at, form, value FROM (
+               SELECT scope, key, at, form, value, row_number() OVER (PARTITION BY at ORDER BY arrival DESC) AS place
+               FROM history WHERE device = ? AND scope = 0 AND key = ? AND at >= ? AND at < ?) AS point
+             WHERE place = 1 ORDER BY {order} LIMIT ?"
         );
-        // Repeated moments are seldom; they only make the answer shorter.
         let most = i64::try_from(limit).unwrap_or(i64::MAX);
         let Stretch { device, key, from, until } = stretch;
-        let mut points =
-            self.database.read(|sql| sql.query(&text, params![device, key, from, until, most], read))?;
-        points.dedup_by_key(|point| point.at);
-        Ok(points)
+        self.database.read(|sql| sql.query(&text, params![device, key, from, until, most], read))
     }
 
     /// Deletes a key altogether.

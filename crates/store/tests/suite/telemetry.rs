@@ -1,5 +1,5 @@
 use domain::{DeviceKey, Timestamp};
-use store::telemetry::HISTORY_AGE_MS;
+use store::telemetry::{HISTORY_AGE_MS, Stretch};
 use store::{Sample, Scope, StoreError, Value};
 
 use crate::house::{House, NOW};
@@ -48,6 +48,18 @@ fn the_last_value_of_a_time_series_is_the_one_with_the_latest_moment() {
     let told = [(5, 1), (9, 2), (7, 3)].map(|(at, value)| sample(PUMP, "t", at, Value::Integer(value)));
     house.store.telemetry().append(&told, NOW).unwrap();
     assert_eq!(latest(&house, PUMP), [("t".to_owned(), Value::Integer(2))]);
+}
+
+#[test]
+fn a_moment_that_was_told_several_times_takes_one_place_of_an_answer() {
+    let house = House::new();
+    let told =
+        [(5, 1), (5, 2), (5, 3), (9, 4)].map(|(at, value)| sample(PUMP, "t", at, Value::Integer(value)));
+    house.store.telemetry().append(&told, NOW).unwrap();
+    let stretch = Stretch { device: PUMP, key: "t", from: Timestamp(0), until: Timestamp(10) };
+    let points = house.store.telemetry().points(stretch, 2, true).unwrap();
+    let points: Vec<_> = points.into_iter().map(|point| (point.at, point.value)).collect();
+    assert_eq!(points, [(Timestamp(5), Value::Integer(3)), (Timestamp(9), Value::Integer(4))]);
 }
 
 #[test]
