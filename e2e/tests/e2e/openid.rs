@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use e2e::PATIENCE;
 use e2e::muster::{Ended, ended};
-use e2e::musterd::Musterd;
+use e2e::musterd::{Musterd, Setup};
 use e2e::openid::Provider;
 use e2e::operator::Operator;
 use serde_json::{Value, json};
@@ -45,8 +45,8 @@ fn groups_at_the_provider_are_roles_here() -> Result<()> {
     ensure!(stand.bearer(&access)?.get("/whoami")?["role"] == "viewer");
     // Both are in the journal, with who vouches for whom.
     let events = stand.server.operator()?.get("/events?after=start")?.to_string();
-    for told in ["operator-signed-on", "operator-sign-on-failed", "openid-no-role", &stand.provider.issuer()]
-    {
+    let (issuer, from) = (stand.provider.issuer(), "\"source\":\"127.0.0.1\"");
+    for told in ["operator-signed-on", "operator-sign-on-failed", "openid-no-role", &issuer, from] {
         ensure!(events.contains(told), "{told} is not in {events}");
     }
     Ok(())
@@ -77,6 +77,41 @@ fn tokens_that_are_over_or_meant_for_others_let_nobody_in() -> Result<()> {
     for token in [&foreign.id, &foreign.access, &others] {
         let signature = token.rsplit('.').next().unwrap_or_default();
         ensure!(!files.contains(signature), "a token is in the log or the journal");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_most_talkative_log_holds_no_token_code_or_secret() -> Result<()> {
+    let provider = Provider::start()?;
+    let server = Setup::serve(&provider.config(ROLES)?)?.setting("LOG__FILTER", "trace").start()?;
+    let stand = Stand { provider, server };
+    stand.provider.put("ann", "admins")?;
+    let mut login = stand.login(&["work"])?;
+    let arrived =
+        stand.provider.browse(&format!("{}&login_hint=ann", printed(&login, &stand.provider.issuer())?))?;
+    ensure!(login.wait(PATIENCE)?.success(), "{}", login.transcript());
+    ensure!(stand.at_home(&["tenant", "list"])?.code == 0);
+    let token = stand.provider.sign_on("muster", "ann")?.id;
+    stand.bearer(&token)?.get("/whoami")?;
+    let kept: Value =
+        serde_json::from_slice(&fs::read(stand.server.setup().home().join("muster/sessions/work.json"))?)?;
+    let code = arrived.split("code=").nth(1).and_then(|rest| rest.split('&').next()).context("no code")?;
+    // The client's name and secret as they are sent.
+    let basic = "bXVzdGVyOnRoZSUyMHNlY3JldCUyMG9mJTIwbXVzdGVy";
+    let secrets = [
+        code,
+        basic,
+        "the secret of muster",
+        "the%20secret%20of%20muster",
+        token.rsplit('.').next().context("no signature")?,
+        kept["token"].as_str().context("no token")?,
+        kept["refresh_token"].as_str().context("no token")?,
+    ];
+    let log = stand.server.process().transcript();
+    ensure!(log.contains("TRACE"), "the log is not talkative");
+    for secret in secrets {
+        ensure!(!log.contains(secret), "{secret} is in the log");
     }
     Ok(())
 }

@@ -14,9 +14,11 @@ use aws_lc_rs::signature::{
 };
 use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use engine::registry::NewAccount;
 use serde_json::{Value, json};
 use testkit::http::HttpConnection;
 use tokio::runtime::Runtime;
@@ -112,6 +114,10 @@ struct Stand {
 
 impl Stand {
     fn open() -> Stand {
+        Stand::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut server::config::OpenId)) -> Stand {
         let runtime = Runtime::new().unwrap();
         let socket = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address: SocketAddr = socket.local_addr().unwrap();
@@ -125,6 +131,7 @@ impl Stand {
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/keys", get(keys))
+            .route("/token", post(token))
             .with_state(Arc::clone(&published));
         runtime.spawn(async move { axum::serve(socket, router).await.unwrap() });
         let issuer = published.issuer.clone();
@@ -135,6 +142,7 @@ impl Stand {
             openid.roles = vec!["admins -> admin".into()];
             openid.allow_http = true;
             openid.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
+            change(openid);
         });
         Stand { running, published, _runtime: runtime, rsa }
     }
@@ -159,6 +167,14 @@ impl Stand {
         (reply.status, serde_json::from_slice(&reply.body).unwrap())
     }
 
+    /// Status and problem of a call that shows something to sign on with.
+    fn shows(&self, path: &str, shown: &Value) -> (u16, Value) {
+        let mut http = HttpConnection::open(self.running.http()).unwrap();
+        let reply =
+            http.post_json(&format!("/api/muster/v1/sign-on/openid{path}"), &shown.to_string()).unwrap();
+        (reply.status, serde_json::from_slice(&reply.body).unwrap())
+    }
+
     fn publish(&self, key: Value) {
         self.published.keys.lock().unwrap().push(key);
     }
@@ -178,6 +194,13 @@ async fn discovery(State(published): State<Arc<Published>>) -> String {
 async fn keys(State(published): State<Arc<Published>>) -> String {
     published.asked.fetch_add(1, Ordering::SeqCst);
     json!({ "keys": *published.keys.lock().unwrap() }).to_string()
+}
+
+/// Nobody has signed on with the one code, and the other one is none.
+async fn token(body: String) -> (StatusCode, String) {
+    let pending = body.contains("device_code=waits");
+    let word = if pending { "authorization_pending" } else { "invalid_grant" };
+    (StatusCode::BAD_REQUEST, json!({ "error": word, "error_description": "no\u{1b}[31m" }).to_string())
 }
 
 fn header(alg: &str) -> Value {
@@ -372,6 +395,54 @@ fn the_configuration_in_the_guide_is_one() {
         ),
     ] {
         assert!(mistakes(from, to).contains(told), "{}", mistakes(from, to));
+    }
+}
+
+#[test]
+fn somebody_with_a_group_may_be_refused_all_the_same() {
+    let says = |stand: &Stand, more: &[(&str, Value)]| {
+        let mut claims = stand.claims();
+        for (claim, value) in more {
+            claims[*claim] = value.clone();
+        }
+        stand.asks(&signed(&header("RS256"), &claims, |message| stand.rsa.sign(message)))
+    };
+    let stand = Stand::with(|openid| openid.email_domains = vec!["example.org".into()]);
+    let email = |verified: bool| [("email", json!("ann@example.org")), ("email_verified", json!(verified))];
+    assert_eq!(says(&stand, &email(false)), (403, "openid-email-domain".into()));
+    assert_eq!(says(&stand, &email(true)), (200, "account:ann@example.org".into()));
+
+    let stand = Stand::with(|openid| openid.roles = vec!["admins -> admin in nowhere".into()]);
+    assert_eq!(says(&stand, &[]), (403, "openid-tenant-unknown".into()));
+
+    let stand = Stand::open();
+    let host = stand.published.issuer.trim_start_matches("http://").to_owned();
+    let registry = stand.running.registry();
+    for name in ["ann@example.org".to_owned(), format!("ann@{host}")] {
+        let new = NewAccount { name: &name, tenant: None, role: domain::Role::Viewer, password: None };
+        registry.create_account(&Running::operator(), &new).unwrap();
+    }
+    // A local account is never taken over by whoever has its name.
+    assert_eq!(says(&stand, &email(true)), (403, "openid-name-taken".into()));
+    registry.delete_account(&Running::operator(), &format!("ann@{host}")).unwrap();
+    assert_eq!(says(&stand, &email(true)), (200, format!("account:ann@{host}")));
+}
+
+#[test]
+fn what_the_provider_says_of_a_code_is_told_and_does_no_harm() {
+    let stand = Stand::open();
+    let device = |code: &str| stand.shows("", &json!({ "grant": "device", "device_code": code }));
+    let (status, problem) = device("waits");
+    assert_eq!((status, &problem["code"]), (503, &json!("openid-pending")), "{problem}");
+    let (status, problem) = device("forged");
+    assert_eq!((status, &problem["code"]), (401, &json!("openid-code-refused")), "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.ends_with("It says: invalid_grant: no[31m"), "{detail}");
+    let (status, problem) = stand.shows("/device", &json!({}));
+    assert_eq!((status, &problem["code"]), (404, &json!("openid-device-unsupported")), "{problem}");
+    for body in [json!({}), json!({ "grant": "password" }), json!({ "grant": "token" })] {
+        let (status, problem) = stand.shows("", &body);
+        assert!((400..500).contains(&status), "{problem}");
     }
 }
 
