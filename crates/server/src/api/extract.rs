@@ -1,5 +1,7 @@
 //! What handlers take out of a request; whatever cannot be read is told as a problem.
 
+mod strict;
+
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -11,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::No;
+use strict::Strict;
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
@@ -45,12 +48,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, No> {
-    // Serde would take an array for the fields in their order: `[]` for a selector that finds every device.
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(No::new(StatusCode::BAD_REQUEST, "body-malformed", "The body is not a JSON object."));
-    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let parsed = serde_path_to_error::deserialize(Strict(&mut json)).map_err(|error| {
         let path = error.path().to_string();
         unreadable(&path, error.inner())
     })?;

@@ -119,7 +119,21 @@ fn responses(route: &Route, status: u16, shape: &Shape) -> Value {
 fn refusal(status: u16) -> Value {
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     let content = Map::from_iter([(PROBLEM_CONTENT_TYPE.to_owned(), json!({ "schema": schema }))]);
-    json!({ "description": reason(status), "content": content })
+    let mut refusal = json!({ "description": reason(status), "content": content });
+    if let Some((name, said, kind)) = header_of(status) {
+        let header = json!({ "description": said, "required": true, "schema": { "type": kind } });
+        refusal["headers"] = Value::Object(Map::from_iter([(name.to_owned(), header)]));
+    }
+    refusal
+}
+
+/// What stands in the head of a refusal: a header's name, what it says, and its kind.
+fn header_of(status: u16) -> Option<(&'static str, &'static str, &'static str)> {
+    match status {
+        401 => Some(("WWW-Authenticate", "How to show a token.", "string")),
+        429 | 503 => Some(("Retry-After", "After how many seconds to try again.", "integer")),
+        _ => None,
+    }
 }
 
 /// The name of a refusal among the components.
