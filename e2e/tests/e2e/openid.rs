@@ -53,6 +53,20 @@ fn groups_at_the_provider_are_roles_here() -> Result<()> {
 }
 
 #[test]
+fn a_provider_may_sign_by_elliptic_curves() -> Result<()> {
+    let provider = Provider::start()?;
+    provider.put("vic", "lookers")?;
+    for (client, algorithm) in [("es", "ES256"), ("ed", "EdDSA")] {
+        let config = provider.config(ROLES)?.replace("\"muster\"", &format!("\"{client}\""));
+        let server = Musterd::serve(&config)?;
+        let token = provider.sign_on(client, "vic")?.id;
+        let who = Operator::open(server.address().http(), &token)?.get("/whoami")?;
+        ensure!(who["role"] == "viewer", "{algorithm}: {who}");
+    }
+    Ok(())
+}
+
+#[test]
 fn tokens_that_are_over_or_meant_for_others_let_nobody_in() -> Result<()> {
     let stand = Stand::open()?;
     let stranger = Provider::start()?;
