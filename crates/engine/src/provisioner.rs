@@ -49,8 +49,11 @@ impl Provisioner {
     }
 
     /// The tenant whose profile has this provision key.
-    pub async fn tenant_of(&self, key: &str) -> Option<TenantId> {
-        self.profile(key).await.ok().flatten().map(|profile| profile.tenant)
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn tenant_of(&self, key: &str) -> Result<Option<TenantId>, Refusal> {
+        Ok(self.profile(key).await?.map(|profile| profile.tenant))
     }
 
     /// Notes a request that could not be read as a whole, under the name and the profile that it claims, and says what

@@ -238,7 +238,9 @@ impl Registry {
 impl Explanation {
     /// What the checks leave open, the last attempt may have met.
     fn of(profile: Option<String>, mut checks: Vec<ExplainedCheck>, last: Option<&Attempt>) -> Explanation {
-        let met = last.and_then(Attempt::refusal).and_then(|refusal| Some((seen_by(refusal)?, refusal)));
+        // What it met under another profile says nothing of this one.
+        let here = last.filter(|it| it.profile.is_none() || it.profile == profile);
+        let met = here.and_then(Attempt::refusal).and_then(|refusal| Some((seen_by(refusal)?, refusal)));
         if let Some((check, refusal)) = met {
             let open = checks.iter_mut().find(|it| it.check == check && it.answer == Answer::Unknown);
             if let Some(open) = open {

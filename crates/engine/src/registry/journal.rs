@@ -14,6 +14,8 @@ use super::{Operator, Registry, RegistryError, Tenant, tenants};
 /// The most attempts on one page.
 const MOST_PER_PAGE: usize = 1000;
 const USUAL_PER_PAGE: usize = 100;
+/// Attempts of one name that are looked at together: those of other tenants' devices may be among them.
+const LAST_LOOKED_AT: usize = 16;
 /// The most stretches of the journal that one call looks through; the next call goes on from there.
 const MOST_STRETCHES: usize = 10;
 
@@ -150,24 +152,26 @@ impl Registry {
         let of = if operator.require_server().is_ok() { None } else { Some(tenant.id) };
         let tenants = self.store.read(tenants::names)?;
         let mut before = None;
-        loop {
+        for _ in 0..MOST_STRETCHES {
+            let before_it = before.as_ref();
             let query = JournalQuery {
                 tenant: of,
                 about,
                 kinds: &[PROVISION, ATTEMPT],
-                before: before.as_ref(),
-                limit: 1,
+                before: before_it,
+                limit: LAST_LOOKED_AT,
             };
             let page = self.store.read(|view| view.journal(&query))?;
-            let Some(entry) = page.entries.first() else { return Ok(None) };
-            if entry.tenant.is_none_or(|of| of == tenant.id) {
+            let ours = |entry: &&JournalEntry| entry.tenant.is_none_or(|of| of == tenant.id);
+            if let Some(entry) = page.entries.iter().find(ours) {
                 return Ok(Some(attempt(entry, &tenants)));
             }
             before = page.next;
             if before.is_none() {
-                return Ok(None);
+                break;
             }
         }
+        Ok(None)
     }
 
     /// Whose entries an operator reads: those of the tenant named, or of all where an operator of the server names none.

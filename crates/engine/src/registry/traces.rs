@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::journal::Deed;
 use super::{Operator, Registry, RegistryError, Tenant, What};
-use crate::traces::TraceView;
+use crate::traces::{Exchange, TraceView};
 
 /// The longest time of a trace.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,12 +33,18 @@ impl Registry {
             return Err(RegistryError::invalid("seconds", "it is between 1 and 86400."));
         }
         let until = self.now().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        let deed = Deed::of(tenant.id, "trace-begun", json!({ "name": name.as_str(), "until": until.0 }));
-        self.store.write(|change| self.journal(change, operator, &deed))?;
         if !self.traces.begin(tenant.id, operator.require_server().is_ok(), name.as_str(), until) {
             return Err(RegistryError::TracesExhausted);
         }
-        self.trace(operator, tenant, name.as_str())
+        let deed = Deed::of(tenant.id, "trace-begun", json!({ "name": name.as_str(), "until": until.0 }));
+        if let Err(error) = self.store.write(|change| self.journal(change, operator, &deed)) {
+            // Nobody is watched without a word of it.
+            self.traces.end(tenant.id, name.as_str());
+            return Err(error);
+        }
+        let all = self.traces(operator, tenant)?;
+        let found = all.into_iter().find(|trace| trace.name == name.as_str());
+        found.ok_or_else(|| RegistryError::not_found(What::Trace, name.as_str()))
     }
 
     /// Ends a trace and forgets what it kept.
@@ -63,7 +69,7 @@ impl Registry {
         Ok(self.traces.of(tenant.id))
     }
 
-    /// One trace.
+    /// What a trace has kept, the oldest first.
     ///
     /// # Errors
     /// `role-insufficient`, `trace-not-found`.
@@ -72,9 +78,9 @@ impl Registry {
         operator: &Operator,
         tenant: &Tenant,
         name: &str,
-    ) -> Result<TraceView, RegistryError> {
-        let all = self.traces(operator, tenant)?;
-        let found = all.into_iter().find(|trace| trace.name == name);
-        found.ok_or_else(|| RegistryError::not_found(What::Trace, name))
+    ) -> Result<Vec<Exchange>, RegistryError> {
+        operator.require(Power::Operate)?;
+        let kept = self.traces.exchanges(tenant.id, name, operator.require_server().is_ok());
+        kept.ok_or_else(|| RegistryError::not_found(What::Trace, name))
     }
 }

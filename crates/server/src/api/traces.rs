@@ -59,7 +59,7 @@ pub(super) async fn show(
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
         registry.trace(&operator, &tenant, &name)
     });
-    Ok(Json(shapes::whole(found.await?.exchanges, exchange)))
+    Ok(Json(shapes::whole(found.await?, exchange)))
 }
 
 /// `DELETE /traces/{name}`
@@ -81,7 +81,7 @@ fn trace(view: &TraceView) -> Trace {
     Trace {
         name: view.name.clone(),
         until: shapes::instant(view.until),
-        exchanges: view.exchanges.len() as u64,
+        exchanges: view.exchanges,
         dropped: view.dropped,
     }
 }

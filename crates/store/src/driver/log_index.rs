@@ -5,12 +5,11 @@
 //! signal (SIGBUS) that ends the process. So its room is taken beforehand.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::sqlite::FRAME_BYTES;
 use crate::StoreError;
@@ -44,12 +43,11 @@ impl LogIndex {
         if wanted <= self.held_bytes.load(Ordering::Relaxed) {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, wanted) {
-            // A file system that cannot promise room: nothing is worse than without asking.
-            Ok(()) | Err(Errno::OPNOTSUPP) => {}
-            Err(Errno::NOSPC) => return Err(StoreError::Full),
-            Err(error) => return Err(io::Error::from(error).into()),
+        let asked = retry_on_intr(|| rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, wanted));
+        if matches!(asked, Err(Errno::NOSPC | Errno::DQUOT)) {
+            return Err(StoreError::Full);
         }
+        // With a file system that promises no room nothing is worse than without asking.
         self.held_bytes.store(wanted, Ordering::Relaxed);
         Ok(())
     }

@@ -3,8 +3,11 @@
 use serde_json::Value;
 
 /// Members that hold secrets, in requests and answers (sections 2, 3 and 9.4): a user name may be a token.
-const SECRETS: [&str; 7] =
-    ["provisionDeviceSecret", "token", "username", "password", "hash", "credentialsValue", "secretKey"];
+const SECRETS: [&str; 3] = ["username", "hash", "credentialsvalue"];
+/// How the names of members end that hold secrets, ours and those of whoever calls devices.
+const SECRET_ENDINGS: [&str; 6] = ["secret", "token", "password", "passphrase", "key", "credentials"];
+/// What ends like a secret and is none.
+const PUBLIC: &str = "provisiondevicekey";
 /// What stands in a secret's place.
 const REMOVED: &str = "[removed]";
 /// Words that may be shown of what is no JSON: the names of a provision request's members.
@@ -41,7 +44,7 @@ pub fn redacted(packet: &[u8]) -> String {
 fn remove(value: &mut Value) {
     match value {
         Value::Object(members) => members.iter_mut().for_each(|(name, value)| {
-            if SECRETS.contains(&name.as_str()) && !value.is_null() {
+            if is_secret(name) && !value.is_null() {
                 *value = REMOVED.into();
             } else {
                 remove(value);
@@ -50,6 +53,12 @@ fn remove(value: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(remove),
         _ => {}
     }
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name != PUBLIC
+        && (SECRETS.contains(&name.as_str()) || SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending)))
 }
 
 fn shape(text: &str) -> String {
@@ -84,6 +93,9 @@ mod tests {
         );
         let told = br#"{"credentialsType":"MQTT_BASIC","credentialsValue":{"password":"s3cret"},"status":"SUCCESS"}"#;
         assert!(!redacted(told).contains("s3cret"));
+        let called =
+            br#"{"params":{"apiKey":"s3cret","clientSecret":"s3cret","Password":"s3cret","mode":"on"}}"#;
+        assert!(!redacted(called).contains("s3cret") && redacted(called).contains("on"));
         assert_eq!(
             redacted(br#"[{"token":null},{"a":{"token":1}}]"#),
             r#"[{"token":null},{"a":{"token":"[removed]"}}]"#

@@ -1,5 +1,7 @@
 //! What traced devices send and are told, handed to whoever keeps it: without its secrets.
 
+use std::sync::Arc;
+
 use domain::{Origin, Refusal};
 use engine::Connected;
 use engine::traces::{Decision, Noted};
@@ -21,14 +23,19 @@ pub(super) async fn provisioned(
     let Some(name) = name else { return };
     let tenant = match key {
         Some(key) => faces.provisioner.tenant_of(&key).await,
-        None => None,
+        None => Ok(None),
     };
+    // Whose it is has to be known before anybody sees it.
+    let (Ok(tenant), name) = (tenant, name.trim()) else { return };
+    if !faces.traces.hears(tenant, name) {
+        return;
+    }
     let told = match told {
         Told::Response(response) | Told::NotJson(response) => redacted(&response.to_json()),
         Told::Later | Told::TooMany => String::new(),
     };
     let what = Noted { sent: redacted(body), decision: decision(outcome), told };
-    faces.traces.note(tenant, name.trim(), origin, "provision", what);
+    faces.traces.note(tenant, name, origin, "provision", what);
 }
 
 /// Something that a device with credentials does: a packet by its name, what is in it, and what came of it.
@@ -44,10 +51,20 @@ pub(super) async fn did(
     if !faces.traces.is_any_of(device.tenant) {
         return;
     }
-    if let Some(name) = faces.device_auth.name_of(device).await {
+    let Some(name) = name(device, faces).await else { return };
+    if faces.traces.hears(Some(device.tenant), &name) {
         let what = Noted { sent: text(sent), decision, told: text(told) };
         faces.traces.note(Some(device.tenant), &name, origin, packet, what);
     }
+}
+
+/// What the device is called; looked up once.
+async fn name(device: &Connected, faces: &Faces) -> Option<Arc<str>> {
+    if let Some(name) = faces.traces.called(device.device) {
+        return Some(name);
+    }
+    let name = faces.device_auth.name_of(device).await?;
+    Some(faces.traces.remember(device.device, &name))
 }
 
 /// What is no packet holds nothing.
