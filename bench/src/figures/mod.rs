@@ -2,6 +2,7 @@
 
 mod calibration;
 mod connections;
+mod feed;
 mod fleet;
 mod guessing;
 mod latency;
@@ -11,6 +12,7 @@ mod mqtt;
 mod neighbours;
 mod postgres;
 mod provision;
+mod registry;
 mod rewrap;
 mod server;
 mod start;
@@ -102,5 +104,15 @@ pub const ALL: &[Measurement] = &[
         name: "rewrap",
         what: "how long all sealed values take to come under a new key, under load",
         run: rewrap::run,
+    },
+    Measurement {
+        name: "registry",
+        what: "listings, selectors and searches over a full registry, beside one look-up",
+        run: registry::run,
+    },
+    Measurement {
+        name: "feed",
+        what: "the change feed under load, to a reader that is cut off again and again",
+        run: feed::run,
     },
 ];

@@ -299,8 +299,8 @@ fn source(
     }
 }
 
-/// Most texts that one step takes into the index, and that it looks at.
-const TEXTS_AT_ONCE: u64 = 5000;
+/// Most texts that one step takes into the index: devices that are let in wait for it.
+const TEXTS_AT_ONCE: u64 = 500;
 
 /// Takes names and notes that have changed into the index of texts. Returns whether there may be more.
 pub(crate) fn index_texts(sql: Sql<'_>) -> Result<bool, StoreError> {
