@@ -60,6 +60,7 @@ pub use tables::attributes::{Attribute, AttributeScope};
 pub use tables::devices::{Behind, DeviceOrder, DeviceRow, DeviceSearch, Searched, Selection, Told};
 pub use tables::freezes::{Freeze, Frozen};
 pub use tables::journal;
+pub use tables::once::Begun;
 pub use tables::operations::{
     Advance, Advanced, Capacity, Claim, ClaimedStep, Finished, NewOperation, OperationQuery, OperationRow,
     OperationStatus, StepFault, StepResult, StepRow, Stranger,

@@ -6,6 +6,7 @@ pub(crate) mod attributes;
 pub(crate) mod devices;
 pub(crate) mod freezes;
 pub mod journal;
+pub(crate) mod once;
 pub(crate) mod operations;
 pub(crate) mod operators;
 pub(crate) mod profiles;

@@ -41,6 +41,8 @@ pub struct Device {
     pub created_at: Timestamp,
     /// How often operators saved it, counting from 1.
     pub revision: u64,
+    /// How its row stands: another text after every change.
+    pub stand: String,
     /// Whether it has a session with this server.
     pub connected: bool,
     /// Its labels, by key.
@@ -193,13 +195,17 @@ impl Registry {
         }
     }
 
+    /// The device that is to be changed.
     pub(super) fn existing(
         &self,
         view: &View<'_>,
         tenant: &Tenant,
         name: &str,
     ) -> Result<DeviceRow, RegistryError> {
-        self.find(view, tenant, name)?.ok_or_else(|| RegistryError::not_found(What::Device, name))
+        let row = self.find(view, tenant, name)?;
+        let row = row.ok_or_else(|| RegistryError::not_found(What::Device, name))?;
+        self.check_stand(&row.record.name, &stand(&row))?;
+        Ok(row)
     }
 
     /// By name, or else by public id: not every name can stand in an address.
@@ -225,6 +231,7 @@ impl Registry {
         row: DeviceRow,
         profiles: &mut HashMap<ProfileId, String>,
     ) -> Result<Device, StoreError> {
+        let stand = stand(&row);
         let DeviceRow { record, label, additional_info, created_at, saves, labels, seen_at, .. } = row;
         Ok(Device {
             // Ids are derived: while the secrets are locked, there are none.
@@ -240,6 +247,7 @@ impl Registry {
             additional_info,
             created_at,
             revision: saves + 1,
+            stand,
             connected: self.ports.sessions.is_connected(record.key),
             labels,
             seen_at,
@@ -259,4 +267,8 @@ fn profile_name(
     let row = view.profile_by_id(device.profile)?;
     let name = row.map(|row| row.profile.name).unwrap_or_default();
     Ok(known.entry(device.profile).or_insert(name).clone())
+}
+
+fn stand(row: &DeviceRow) -> String {
+    format!("{}.{}.{}", row.record.version.0, row.saves, row.credential_saves)
 }

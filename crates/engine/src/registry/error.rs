@@ -185,6 +185,12 @@ pub enum RegistryError {
         /// What was said.
         verdict: &'static str,
     },
+    /// The change was made for something that no longer stands so.
+    #[error("`{name}` has changed meanwhile.")]
+    StandChanged {
+        /// Its name.
+        name: String,
+    },
     /// The device is on its way out, or gone.
     #[error("The device `{name}` is being decommissioned already.")]
     Leaving {
@@ -270,6 +276,7 @@ impl RegistryError {
             RegistryError::ProvisionKeyInUse => "provision-key-in-use",
             RegistryError::VersionChanged { .. } => "version-changed",
             RegistryError::RevisionChanged { .. } => "revision-changed",
+            RegistryError::StandChanged { .. } => "precondition-failed",
             RegistryError::CredentialsInUse { elsewhere: false } => Refusal::CredentialsInUse.code(),
             RegistryError::CredentialsInUse { elsewhere: true } => Refusal::CredentialsInUseElsewhere.code(),
             RegistryError::CredentialsRefused(refusal) => refusal.code(),
@@ -306,6 +313,9 @@ impl RegistryError {
                 "Look at it again (muster profile show) and repeat the change."
             }
             RegistryError::RevisionChanged { .. } => "Look at it again and repeat the save.",
+            RegistryError::StandChanged { .. } => {
+                "Look at it again, and repeat the change with its new ETag."
+            }
             RegistryError::CredentialsInUse { .. } => "Choose others, or let the server make a token.",
             RegistryError::CredentialsRefused(refusal) => refusal.hint(),
             RegistryError::ProfileInUse { .. } => "Delete the devices, or give them another profile.",

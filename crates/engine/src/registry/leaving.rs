@@ -74,9 +74,7 @@ impl Registry {
         grace_ms: Option<u64>,
     ) -> Result<Device, RegistryError> {
         let key = self.store.write(|change: &mut Change<'_>| {
-            let row = self
-                .find(change, tenant, name)?
-                .ok_or_else(|| RegistryError::not_found(What::Device, name))?;
+            let row = self.existing(change, tenant, name)?;
             self.let_leave(change, operator, &row, grace_ms)?;
             Ok::<_, RegistryError>(row.record.key)
         })?;

@@ -21,6 +21,7 @@ mod installers;
 mod journal;
 mod labels;
 mod leaving;
+mod once;
 mod operations;
 mod operators;
 mod passwords;
@@ -57,6 +58,7 @@ pub use import::{Imported, NewDevice};
 pub use journal::{Attempt, AttemptOutcome, AttemptPage, AttemptQuery};
 pub use labels::DeviceChange;
 pub use leaving::{Left, Life, MOST_TOGETHER, Signed};
+pub use once::{Once, OnceCall};
 pub use operations::{Neighbour, Operation, OperationsWanted};
 pub use operators::{AuthenticationRefusal, NewOperatorToken, OperatorToken};
 pub use profiles::{
@@ -144,6 +146,8 @@ pub struct Registry {
     doorkeepers: Arc<passwords::Doorkeepers>,
     guesses: Arc<guesses::Guesses>,
     sign_on: sign_on::SignOn,
+    /// How a thing has to stand for a change of it to be made.
+    expected: Option<Arc<[String]>>,
 }
 
 // === impl Operator ===
@@ -200,6 +204,7 @@ impl Registry {
             doorkeepers: Arc::default(),
             guesses: Arc::default(),
             sign_on: sign_on::SignOn::default(),
+            expected: None,
         }
     }
 
@@ -212,6 +217,21 @@ impl Registry {
     /// What hears what traced devices say.
     pub fn listener(&self) -> Arc<Traces> {
         Arc::clone(&self.traces)
+    }
+
+    /// The same, which changes a device or a profile only while that stands in one of these ways (`stand` of
+    /// [`Device`], the version of a profile); for changes of one thing.
+    #[must_use]
+    pub fn only_while(&self, stands: Vec<String>) -> Registry {
+        Registry { expected: Some(stands.into()), ..self.clone() }
+    }
+
+    /// Whether a thing stands as whoever changes it thinks.
+    fn check_stand(&self, name: &str, stand: &str) -> Result<(), RegistryError> {
+        if self.expected.as_ref().is_none_or(|expected| expected.iter().any(|wanted| wanted == stand)) {
+            return Ok(());
+        }
+        Err(RegistryError::StandChanged { name: name.to_owned() })
     }
 
     /// The moment it is now, by the clock that stamps the journal.

@@ -270,6 +270,7 @@ impl Registry {
         let now = self.now();
         let changed = self.store.write(|change: &mut Change<'_>| {
             let present = found(change.profile_by_name(tenant.id, name)?, name)?.profile;
+            self.check_stand(name, &present.version.0.to_string())?;
             check_version(&present, wanted.version)?;
             let settled = settled(&present, wanted);
             if settled.joining != present.joining {

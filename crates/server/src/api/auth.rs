@@ -20,7 +20,8 @@ use crate::sign_on::{For, SignOn};
 
 use super::problem::No;
 use super::routes::Need;
-use super::{shapes, thingsboard_rest};
+use super::tagged::unless_known;
+use super::{once, shapes, thingsboard_rest};
 
 /// Lets only those through who have what a route needs, and tells the handler who it is.
 pub(super) async fn guard(
@@ -32,8 +33,12 @@ pub(super) async fn guard(
     let source = source(request.extensions());
     let operator = authenticate(&registry, sign_on, request.headers(), source).await?;
     need.check(&operator)?;
-    request.extensions_mut().insert(operator);
-    Ok(next.run(request).await)
+    request.extensions_mut().insert(operator.clone());
+    if let Some(key) = once::key(&request)? {
+        return once::run(registry, operator, key, request, next).await;
+    }
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    Ok(unless_known(&method, &headers, next.run(request).await))
 }
 
 /// Whether a request carries the token of an operator of the whole server, for what is not part of the

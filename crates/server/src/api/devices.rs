@@ -11,6 +11,7 @@ use wire::admin::{self, DeviceCreate, DeviceSet, Page, TelemetryValue};
 
 use super::extract::{Ask, Body, InTenant, Named, blocking};
 use super::problem::No;
+use super::tagged::{IfMatch, Tagged};
 use super::{selectors, shapes};
 
 /// What a listing of devices is asked for.
@@ -73,7 +74,7 @@ pub(super) async fn add(
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
     Body(asked): Body<DeviceCreate>,
-) -> Result<(StatusCode, Json<admin::Device>), No> {
+) -> Result<(StatusCode, Tagged<admin::Device>), No> {
     let device = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
         let labels = asked.labels.into_iter().collect();
@@ -81,7 +82,7 @@ pub(super) async fn add(
         registry.add_device(&operator, &tenant, &wanted)
     })
     .await?;
-    Ok((StatusCode::CREATED, Json(shapes::device(device))))
+    Ok((StatusCode::CREATED, shapes::tagged_device(device)))
 }
 
 /// `GET /devices/{name}`
@@ -90,14 +91,14 @@ pub(super) async fn show(
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
     Named(name): Named,
-) -> Result<Json<admin::Device>, No> {
+) -> Result<Tagged<admin::Device>, No> {
     let life = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
         registry.look(&operator, &tenant, &name)?;
         registry.life(&tenant, &name)
     })
     .await?;
-    Ok(Json(shapes::life(life)))
+    Ok(Tagged { stand: life.device.stand.clone(), body: shapes::life(life) })
 }
 
 /// `PATCH /devices/{name}`
@@ -106,14 +107,15 @@ pub(super) async fn set(
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
     Named(name): Named,
+    expected: IfMatch,
     Body(asked): Body<DeviceSet>,
-) -> Result<Json<admin::Device>, No> {
-    let device = blocking(&registry, move |registry| {
+) -> Result<Tagged<admin::Device>, No> {
+    let device = blocking(&expected.of(registry), move |registry| {
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
         registry.change_device(&operator, &tenant, &name, &selectors::change(asked.label, asked.labels))
     })
     .await?;
-    Ok(Json(shapes::device(device)))
+    Ok(shapes::tagged_device(device))
 }
 
 /// `POST /devices/{name}/disable`
@@ -122,8 +124,9 @@ pub(super) async fn disable(
     operator: Extension<Operator>,
     within: Ask<InTenant>,
     name: Named,
-) -> Result<Json<admin::Device>, No> {
-    one(registry, operator, within, name, Registry::disable_device).await
+    expected: IfMatch,
+) -> Result<Tagged<admin::Device>, No> {
+    one(registry, operator, within, name, (expected, Registry::disable_device)).await
 }
 
 /// `POST /devices/{name}/enable`
@@ -132,8 +135,9 @@ pub(super) async fn enable(
     operator: Extension<Operator>,
     within: Ask<InTenant>,
     name: Named,
-) -> Result<Json<admin::Device>, No> {
-    one(registry, operator, within, name, Registry::enable_device).await
+    expected: IfMatch,
+) -> Result<Tagged<admin::Device>, No> {
+    one(registry, operator, within, name, (expected, Registry::enable_device)).await
 }
 
 /// `DELETE /devices/{name}`
@@ -142,8 +146,9 @@ pub(super) async fn remove(
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
     Named(name): Named,
+    expected: IfMatch,
 ) -> Result<StatusCode, No> {
-    blocking(&registry, move |registry| {
+    blocking(&expected.of(registry), move |registry| {
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
         registry.delete_device(&operator, &tenant, &name)
     })
@@ -171,12 +176,15 @@ async fn one(
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
     Named(name): Named,
-    work: impl FnOnce(&Registry, &Operator, &Tenant, &str) -> Result<Device, RegistryError> + Send + 'static,
-) -> Result<Json<admin::Device>, No> {
-    let device = blocking(&registry, move |registry| {
+    (expected, work): (
+        IfMatch,
+        impl FnOnce(&Registry, &Operator, &Tenant, &str) -> Result<Device, RegistryError> + Send + 'static,
+    ),
+) -> Result<Tagged<admin::Device>, No> {
+    let device = blocking(&expected.of(registry), move |registry| {
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
         work(registry, &operator, &tenant, &name)
     })
     .await?;
-    Ok(Json(shapes::device(device)))
+    Ok(shapes::tagged_device(device))
 }

@@ -20,6 +20,7 @@ use crate::listeners::http::Patience;
 use super::extract::{Ask, Body, InTenant, Named, blocking};
 use super::problem::No;
 use super::shapes::{self, instant};
+use super::tagged::{IfMatch, Tagged};
 use super::{bulk, selectors};
 
 /// What a signature is over, before a zero byte and the text.
@@ -31,14 +32,15 @@ pub(super) async fn decommission(
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
     Named(name): Named,
+    expected: IfMatch,
     Body(asked): Body<Decommission>,
-) -> Result<Json<admin::Device>, No> {
-    let device = blocking(&registry, move |registry| {
+) -> Result<Tagged<admin::Device>, No> {
+    let device = blocking(&expected.of(registry), move |registry| {
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
         registry.decommission_device(&operator, &tenant, &name, milliseconds(asked.grace_s))
     })
     .await?;
-    Ok(Json(shapes::device(device)))
+    Ok(shapes::tagged_device(device))
 }
 
 /// `POST /devices/{name}/restore`
@@ -47,13 +49,13 @@ pub(super) async fn restore(
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
     Named(name): Named,
-) -> Result<Json<admin::Device>, No> {
+) -> Result<Tagged<admin::Device>, No> {
     let device = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
         registry.restore_device(&operator, &tenant, &name)
     })
     .await?;
-    Ok(Json(shapes::device(device)))
+    Ok(shapes::tagged_device(device))
 }
 
 /// `POST /devices:decommission`: some hundreds of those that a selector finds, and `next` leads on; or, where

@@ -16,6 +16,7 @@ use domain::Role;
 use serde_json::{Map, Value, json};
 use wire::admin::{BASE_PATH, PROBLEM_CONTENT_TYPE, Problem};
 
+use super::once;
 use super::routes::{Need, ROUTES, Route, Verb};
 
 pub(super) use parts::{Shape, shape_of};
@@ -27,7 +28,7 @@ pub(super) const PATH: &str = "/openapi.json";
 /// The statuses of refusals that every call may meet.
 const ALWAYS: [u16; 6] = [400, 401, 403, 429, 500, 503];
 /// The statuses of all refusals.
-const REFUSALS: [u16; 10] = [400, 401, 403, 404, 409, 413, 422, 429, 500, 503];
+const REFUSALS: [u16; 11] = [400, 401, 403, 404, 409, 412, 413, 422, 429, 500, 503];
 
 /// `GET /openapi.json`
 pub(super) async fn serve() -> impl IntoResponse {
@@ -83,6 +84,9 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     });
     let mut parameters = path_parameters(route.path);
     parameters.append(&mut shape.parameters);
+    if once::takes(route.verb, route.path) {
+        parameters.push(idempotency_key());
+    }
     if !parameters.is_empty() {
         described["parameters"] = Value::Array(parameters);
     }
@@ -90,6 +94,16 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
         described["requestBody"] = json!({ "required": true, "content": content });
     }
     described
+}
+
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": false,
+        "description": "The same key with the same body within 24 hours makes nothing new, and is answered as before.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+    })
 }
 
 /// What varies in the path.

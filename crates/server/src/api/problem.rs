@@ -130,6 +130,7 @@ fn registry_status(error: &RegistryError) -> StatusCode {
             StatusCode::UNPROCESSABLE_ENTITY
         }
         RegistryError::Forbidden | RegistryError::RoleInsufficient { .. } => StatusCode::FORBIDDEN,
+        RegistryError::StandChanged { .. } => StatusCode::PRECONDITION_FAILED,
         RegistryError::Store(error) => store_status(error),
     }
 }

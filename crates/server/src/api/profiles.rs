@@ -17,6 +17,7 @@ use wire::admin::{
 use super::extract::{Ask, Body, InTenant, Named, blocking};
 use super::problem::No;
 use super::shapes;
+use super::tagged::{IfMatch, Tagged};
 
 /// `GET /profiles`
 pub(super) async fn list(
@@ -53,13 +54,13 @@ pub(super) async fn show(
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
     Named(name): Named,
-) -> Result<Json<Profile>, No> {
+) -> Result<Tagged<Profile>, No> {
     let profile = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, within.tenant.as_deref())?;
         registry.profile(&tenant, &name)
     })
     .await?;
-    Ok(Json(shapes::profile(profile)))
+    Ok(tagged(shapes::profile(profile)))
 }
 
 /// `PATCH /profiles/{name}`: the answer carries the new secret where it was rotated.
@@ -68,9 +69,10 @@ pub(super) async fn set(
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
     Named(name): Named,
+    expected: IfMatch,
     Body(asked): Body<ProfileSet>,
 ) -> Result<Response, No> {
-    let (secret, profile) = blocking(&registry, move |registry| {
+    let (secret, profile) = blocking(&expected.of(registry), move |registry| {
         if !asked.is_of_the_secret_only() {
             operator.require(Power::Operate)?;
         }
@@ -84,8 +86,12 @@ pub(super) async fn set(
             let provision_secret = wire::Secret::new(secret.expose());
             Json(ProfileCreated { provision_secret, profile }).into_response()
         }
-        None => Json(profile).into_response(),
+        None => tagged(profile).into_response(),
     })
+}
+
+fn tagged(profile: Profile) -> Tagged<Profile> {
+    Tagged { stand: profile.version.to_string(), body: profile }
 }
 
 fn new_profile(asked: ProfileCreate) -> Result<NewProfile, RegistryError> {

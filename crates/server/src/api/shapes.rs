@@ -13,6 +13,8 @@ use store::journal::{Fault, Head, Position, Verification, Wrong};
 use store::telemetry::{Scope, Value};
 use wire::admin;
 
+use super::tagged::Tagged;
+
 /// A listing that is one page.
 pub(super) fn whole<T, W>(items: Vec<T>, shape: impl Fn(T) -> W) -> admin::Page<W> {
     admin::Page { items: items.into_iter().map(shape).collect(), next: None }
@@ -133,6 +135,11 @@ fn profile_secret(secret: ours::SecretView, current: bool) -> admin::ProfileSecr
         name_pattern: secret.limits.name_pattern.map(|pattern| pattern.text().to_owned()),
         current,
     }
+}
+
+/// With the tag of how it stands.
+pub(super) fn tagged_device(ours: ours::Device) -> Tagged<admin::Device> {
+    Tagged { stand: ours.stand.clone(), body: device(ours) }
 }
 
 pub(super) fn device(device: ours::Device) -> admin::Device {

@@ -37,6 +37,11 @@ impl Sessions for NoSessions {
 pub(crate) fn registry() -> (Registry, Arc<Hands>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(Hands(AtomicI64::new(1_800_000_000_000)));
+    (on(&folder, &clock), clock, folder)
+}
+
+/// One on a folder.
+pub(crate) fn on(folder: &tempfile::TempDir, clock: &Arc<Hands>) -> Registry {
     let kek = Arc::new(LocalKek::new("test", Zeroizing::new([7; 32])));
     let options = store::Options {
         dir: folder.path().to_owned(),
@@ -45,5 +50,5 @@ pub(crate) fn registry() -> (Registry, Arc<Hands>, tempfile::TempDir) {
     };
     let store = Store::open(options, kek, clock.now()).unwrap();
     let ports = Ports { clock: clock.clone(), ..Ports::system(Arc::new(NoSessions)) };
-    (Registry::new(store, ports, Told::nobody()), clock, folder)
+    Registry::new(store, ports, Told::nobody())
 }

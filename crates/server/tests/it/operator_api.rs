@@ -25,11 +25,12 @@ pub(crate) struct House {
     router: Router,
     pub(crate) registry: Registry,
     clock: Arc<Hands>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) headers: axum::http::HeaderMap,
     content_type: String,
     pub(crate) text: String,
 }
@@ -53,7 +54,31 @@ impl House {
         for tenant in ["acme", "zeta"] {
             furnish(&registry, tenant);
         }
-        House { router: router(registry.clone(), Stopping::default()), registry, clock, _folder: folder }
+        House::over(registry, clock, folder)
+    }
+
+    /// The same with another process on what it left behind.
+    pub(crate) fn again(self) -> House {
+        let House { router, registry, clock, folder } = self;
+        drop((router, registry));
+        let registry = desk::on(&folder, &clock);
+        House::over(registry, clock, folder)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, milliseconds: i64) {
+        self.clock.0.fetch_add(milliseconds, Ordering::SeqCst);
+    }
+
+    /// Whether one of its files holds a text.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        let files = std::fs::read_dir(self.folder.path()).unwrap();
+        let mut files = files.map(|file| std::fs::read(file.unwrap().path()).unwrap_or_default());
+        files.any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    }
+
+    fn over(registry: Registry, clock: Arc<Hands>, folder: tempfile::TempDir) -> House {
+        House { router: router(registry.clone(), Stopping::default()), registry, clock, folder }
     }
 
     pub(crate) fn token(&self, tenant: Option<&str>, life_ms: Option<u64>) -> Secret {
@@ -90,12 +115,12 @@ impl House {
         let address = IpAddr::from([192, 0, 2, 1]);
         request.extensions_mut().insert(Peer { address, encrypted: false });
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         let content_type =
             response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { status, content_type: content_type.unwrap_or_default(), text }
+        Answer { status, headers, content_type: content_type.unwrap_or_default(), text }
     }
 
     async fn call(&self, route: &Route, tenant: Option<&str>, token: Option<&str>) -> Answer {

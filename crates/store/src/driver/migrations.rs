@@ -41,6 +41,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/main/0008_attributes.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/main/0009_sign_on.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/main/0010_selectors.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/main/0011_once.sql"), compatible_from: 2 },
     ],
     postgres: &[
         Step { sql: include_str!("../../migrations/postgres/main/0001_first.sql"), compatible_from: 1 },
@@ -53,6 +54,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/postgres/main/0008_attributes.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0009_sign_on.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0010_selectors.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/postgres/main/0011_once.sql"), compatible_from: 2 },
     ],
 };
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Schemas;
 use crate::api::extract::{Ask, Body, Named};
 use crate::api::problem::No;
+use crate::api::tagged::{IfMatch, Tagged};
 
 /// What is known of a call from the types of its handler.
 #[derive(Default)]
@@ -80,6 +81,25 @@ impl<T> Part for Path<T> {}
 impl<T: JsonSchema> Part for Ask<T> {
     fn tell(shape: &mut Shape, schemas: &mut Schemas) {
         shape.parameters.append(&mut schemas.query::<T>());
+    }
+}
+
+impl Part for IfMatch {
+    fn tell(shape: &mut Shape, _schemas: &mut Schemas) {
+        shape.refusals.push(412);
+        shape.parameters.push(json!({
+            "name": "If-Match",
+            "in": "header",
+            "required": false,
+            "description": "The ETag of what is to be changed: where it has changed since, nothing is done.",
+            "schema": { "type": "string" },
+        }));
+    }
+}
+
+impl<T: JsonSchema> Answer for Tagged<T> {
+    fn tell(shape: &mut Shape, schemas: &mut Schemas) {
+        <Json<T> as Answer>::tell(shape, schemas);
     }
 }
 

@@ -1,0 +1,11 @@
+-- Calls that are carried out once, however often they come: by the key that their caller chose.
+CREATE TABLE once (
+    call          BYTEA   PRIMARY KEY,      -- keyed digest of who calls what with which key
+    owner         TEXT COLLATE "C"  NOT NULL,         -- whose they are, so that nobody has too many
+    request       BYTEA  NOT NULL,         -- keyed digest of the body
+    begun_at      BIGINT NOT NULL,
+    status        BIGINT,                   -- NULL: nobody knows yet how it ended
+    answer        TEXT COLLATE "C"                    -- NULL: it holds what is shown once only
+);
+CREATE INDEX once_by_owner ON once (owner, begun_at);
+CREATE INDEX once_by_time ON once (begun_at);
