@@ -47,7 +47,7 @@ fn every_example_of_the_guide_for_programs_runs() -> Result<()> {
     let page = fs::read_to_string(e2e::own("../docs/guides/programs.md"))?;
     let server = Setup::quickstart()?.within(&Arc::new(NetworkNamespace::new()?)).start()?;
     // The second example goes on with what the first one knows.
-    let printed = run(&server, &[examples(&page).join("\n")])?;
+    let printed = run(&server, &[&examples(&page).join("\n")])?;
     contains(
         &printed,
         &["\"label\":\"first\"", "precondition-failed", "201 Created", "idempotency-replayed: true"],

@@ -267,7 +267,6 @@ impl Registry {
             check_networks(networks)?;
         }
         let replacement = wanted.rotation.clone().map(|rotation| self.replacement(rotation)).transpose()?;
-        let now = self.now();
         let changed = self.store.write(|change: &mut Change<'_>| {
             let present = found(change.profile_by_name(tenant.id, name)?, name)?.profile;
             self.check_stand(name, &present.version.0.to_string())?;
@@ -277,7 +276,7 @@ impl Registry {
                 self.check_joining(&settled.joining)?;
             }
             change.update_profile(&settled)?;
-            self.set_secrets(change, &present, replacement.as_ref(), &wanted.limits, now)?;
+            self.set_secrets(change, &present, replacement.as_ref(), &wanted.limits, self.now())?;
             let changed = found(change.profile_by_name(tenant.id, name)?, name)?;
             self.journal(
                 change,

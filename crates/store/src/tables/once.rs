@@ -57,7 +57,8 @@ impl Change<'_> {
                 None => Begun::Unended(begun_at),
             });
         }
-        let count = format!("SELECT count(*) FROM (SELECT 1 FROM once WHERE owner = ? LIMIT {MOST}) AS some");
+        let count =
+            format!("SELECT count(*) FROM (SELECT 1 FROM once WHERE owner = ? LIMIT {MOST}) AS present");
         if self.sql.one(&count, params![owner], |row| row.unsigned(0))? >= MOST {
             return Ok(Begun::Full);
         }

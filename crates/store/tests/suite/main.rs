@@ -12,6 +12,7 @@ mod house;
 mod journal;
 mod keks;
 mod leaving;
+mod once;
 mod opening;
 mod operators;
 mod parked;

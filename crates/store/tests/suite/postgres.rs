@@ -9,6 +9,7 @@ mod house;
 mod journal;
 mod keks;
 mod leaving;
+mod once;
 mod opening;
 mod operators;
 mod parked;
