@@ -71,10 +71,11 @@ impl Registry {
             return Ok(Targets { named, keys: Vec::new() });
         }
         let chosen = self.chosen(tenant, selector)?;
-        let (mut keys, mut cursor) = (Vec::new(), None);
+        let (mut keys, mut known, mut cursor) = (Vec::new(), HashSet::new(), None);
         loop {
             let (rows, next) = self.page(tenant, &chosen, cursor.as_deref(), MOST_TOGETHER * 4)?;
-            keys.extend(rows.iter().map(|row| row.record.key));
+            // One that is heard of meanwhile moves to a page behind, and stands there once more.
+            keys.extend(rows.iter().map(|row| row.record.key).filter(|key| known.insert(*key)));
             cursor = next;
             if cursor.is_none() {
                 return Ok(Targets { named: Vec::new(), keys });
@@ -158,7 +159,7 @@ impl Bulk<'_> {
         Ok(rows.into_iter().map(would).collect())
     }
 
-    /// The devices as they stand. Those of a selector that are gone, or do not fit any more, are left out.
+    /// The devices as they stand. Those that do not fit the selector, or are gone and were not named, are left out.
     fn rows(
         &self,
         view: &store::View<'_>,
@@ -166,7 +167,10 @@ impl Bulk<'_> {
     ) -> Result<Vec<(String, Option<DeviceRow>)>, store::StoreError> {
         let mut rows = Vec::new();
         for name in &targets.named {
-            rows.push((name.clone(), self.registry.find(view, self.tenant, name)?));
+            let row = self.registry.find(view, self.tenant, name)?;
+            if row.as_ref().is_none_or(|row| self.chosen.fits(row)) {
+                rows.push((name.clone(), row));
+            }
         }
         // Whoever holds several devices takes them in the order of their keys.
         let mut keys = targets.keys.clone();

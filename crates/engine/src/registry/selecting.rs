@@ -151,13 +151,18 @@ impl Chosen<'_> {
 
     /// Whether a device is among them as it stands.
     pub(super) fn takes(&self, row: &DeviceRow) -> bool {
+        let is_named = |names: &Vec<String>| names.contains(&row.record.name);
+        self.selector.names.as_ref().is_none_or(is_named) && self.fits(row)
+    }
+
+    /// Whether a device is what the selector asks for, whatever names stand beside it.
+    pub(super) fn fits(&self, row: &DeviceRow) -> bool {
         let (record, wanted) = (&row.record, self.selector);
         let holds = |text: &str| {
             let text = text.to_ascii_lowercase();
             let within = |place: &str| place.to_ascii_lowercase().contains(&text);
             within(&record.name) || row.label.as_deref().is_some_and(within)
         };
-        let is_named = |name: &Vec<String>| name.contains(&record.name);
         self.profile.is_none_or(|profile| profile == record.profile)
             && self.states.as_ref().is_none_or(|states| states.contains(&record.state))
             && wanted.label.as_ref().is_none_or(|note| row.label.as_ref() == Some(note))
@@ -166,7 +171,6 @@ impl Chosen<'_> {
             && wanted.text.as_deref().is_none_or(holds)
             && wanted.seen_after.is_none_or(|then| row.seen_at.is_some_and(|at| at >= then))
             && wanted.seen_before.is_none_or(|then| row.seen_at.is_some_and(|at| at < then))
-            && wanted.names.as_ref().is_none_or(is_named)
     }
 }
 

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use domain::DeviceState;
 use engine::Registry;
-use engine::registry::{BulkVerb, Life, Operator, Selector, Tenant};
+use engine::registry::{BulkVerb, Life, Operator, RegistryError, Selector, Tenant};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::journal::JournalEntry;
@@ -70,6 +70,15 @@ pub(super) async fn decommission_many(
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let lines = accept.is_some_and(|accept| accept.contains("application/x-ndjson"));
     let (cursor, names) = (asked.cursor, asked.names);
+    if lines && cursor.is_some() {
+        let detail = "all that are found are taken where the answer is a line for each; there are no pages.";
+        return Err(RegistryError::invalid("cursor", detail).into());
+    }
+    if !lines && asked.expected_count.is_some() {
+        let detail =
+            "it is for answers with a line for each: ask for them with `Accept: application/x-ndjson`.";
+        return Err(RegistryError::invalid("expected_count", detail).into());
+    }
     let selector = admin::Selector {
         profile: asked.profile,
         state: asked.state,

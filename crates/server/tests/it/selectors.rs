@@ -152,3 +152,27 @@ async fn many_devices_are_labelled_or_leave_by_selector() {
     assert_eq!(answer.text.lines().count(), 3, "{}", answer.text);
     assert_eq!(fleet.names("state=decommissioning").await, ["pump-1", "tank"]);
 }
+
+#[tokio::test]
+async fn who_leaves_is_the_same_whatever_answer_is_accepted() {
+    let fleet = Fleet::new().await;
+    let lines = [("accept", "application/x-ndjson")];
+    let leave = async |accept: &[(&str, &str)], body: Value| {
+        let (path, token) = ("/devices:decommission", Some(&*fleet.token));
+        fleet.house.send_with("POST", path, token, accept, body.to_string()).await
+    };
+    let cursor = leave(&lines, json!({ "labels": "line=1", "expected_count": 2, "cursor": "pump-1" })).await;
+    assert_eq!(cursor.code(), (422, "value-invalid".to_owned()));
+    let count = leave(&[], json!({ "labels": "line=1", "expected_count": 3 })).await;
+    assert_eq!(count.code(), (422, "value-invalid".to_owned()));
+    assert_eq!(fleet.names("state=decommissioning").await, Vec::<String>::new());
+
+    let id = fleet.get("/devices/tank").await.json()["id"].clone();
+    let named = json!({ "names": ["pump-1", "pump-2", id], "labels": "line=1", "grace_s": 3600 });
+    let answer = leave(&lines, named).await;
+    assert_eq!(answer.text.lines().count(), 3, "{}", answer.text);
+    assert_eq!(fleet.names("state=decommissioning").await, ["pump-1", "tank"]);
+    let none = leave(&[], json!({ "names": ["pump-2"], "labels": "line=1" })).await;
+    assert_eq!(none.json()["names"], json!([]));
+    assert_eq!(fleet.names("state=expected").await, ["zeta-thing", "pump-2"]);
+}

@@ -112,8 +112,8 @@ pub struct DecommissionMany {
     /// Only devices of these names, 500 at most: those that somebody has agreed to. Who came in since stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
-    /// How many they are: where it is another number, nothing is done. Needed where the answer is a line for each and no
-    /// names are said.
+    /// How many they are: where it is another number, nothing is done. Only where the answer is a line for each, and
+    /// needed there where no names are said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_count: Option<u64>,
     /// Where the call before ended; not beside `names`, and not where the answer is a line for each.
