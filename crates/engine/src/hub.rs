@@ -70,6 +70,11 @@ impl Hub {
         Hub { shared, queue, waiting: Arc::default(), patience }
     }
 
+    /// A device gave a sign of life, whatever it said.
+    pub fn heard_of(&self, device: &Connected) {
+        self.shared.heard_of(device.device);
+    }
+
     /// Stores what a device sent; returns once it is synced.
     ///
     /// # Errors

@@ -80,7 +80,16 @@ fn write_seen(shared: &Shared) -> Result<(), StoreError> {
     let mut seen: Vec<_> = std::mem::take(&mut *shared.seen.lock()).into_iter().collect();
     // Neighbours in the table are written together.
     seen.sort_unstable_by_key(|(device, _)| *device);
-    seen.chunks(MOST_SEEN).try_for_each(|some| shared.store.note_seen(some))
+    let mut left = seen.as_slice();
+    while !left.is_empty() {
+        let (some, others) = left.split_at(left.len().min(MOST_SEEN));
+        if let Err(error) = shared.store.note_seen(some) {
+            shared.still_unwritten(left);
+            return Err(error);
+        }
+        left = others;
+    }
+    Ok(())
 }
 
 /// Looks what other servers have changed, until `stop` is closed: forgets what is not so any more, and closes

@@ -56,10 +56,17 @@ impl Shared {
 
     /// A device was heard of. What is not written yet is lost with a power cut: nobody was promised it.
     pub(crate) fn heard_of(&self, device: DeviceKey) {
-        let now = self.clock.now();
+        self.still_unwritten(&[(device, self.clock.now())]);
+    }
+
+    /// When devices were heard of has still to be written; of two moments the later one.
+    pub(crate) fn still_unwritten(&self, heard: &[(DeviceKey, Timestamp)]) {
         let mut seen = self.seen.lock();
-        if seen.len() < MOST_SEEN || seen.contains_key(&device) {
-            seen.insert(device, now);
+        for (device, at) in heard {
+            if seen.len() < MOST_SEEN || seen.contains_key(device) {
+                let latest = seen.entry(*device).or_insert(*at);
+                *latest = (*latest).max(*at);
+            }
         }
     }
 
@@ -78,4 +85,31 @@ pub(crate) async fn elsewhere<T: Send + 'static>(
         tracing::error!(%error, "a look-up ended in a panic");
         Err(Refusal::StoreUnavailable)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use store::secrets::LocalKek;
+    use store::{Backend, Options};
+
+    use super::*;
+    use crate::ports::SystemClock;
+
+    #[test]
+    fn what_could_not_be_written_takes_nothing_back_that_was_heard_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let kek = Arc::new(LocalKek::new("test", zeroize::Zeroizing::new([7; 32])));
+        let options =
+            Options { dir: folder.path().into(), server: "test".into(), backend: Backend::Directory };
+        let store = Store::open(options, kek, Timestamp(1)).unwrap();
+        let (runner, _inbox) = std::sync::mpsc::channel();
+        let shared = Shared::new(store, Arc::new(SystemClock), Rate::default(), runner);
+        let (one, two) = (DeviceKey(1), DeviceKey(2));
+        shared.still_unwritten(&[(one, Timestamp(9))]);
+        shared.still_unwritten(&[(one, Timestamp(5)), (two, Timestamp(5))]);
+        let seen = shared.seen.lock().clone();
+        assert_eq!(seen, HashMap::from([(one, Timestamp(9)), (two, Timestamp(5))]));
+    }
 }

@@ -65,6 +65,9 @@ pub trait MqttSession: Send {
         faces: &'a Faces,
     ) -> Task<'a, Verdict>;
 
+    /// A packet of any kind has come from the client.
+    fn heard(&self, _faces: &Faces) {}
+
     /// What the device is told of its own accord, now that something may wait for it: after the inbox has rung, and
     /// after it has subscribed.
     fn listen<'a>(&'a mut self, _inbox: &'a Arc<Inbox>, _faces: &'a Faces) -> Task<'a, Vec<Answer>> {

@@ -187,6 +187,7 @@ impl<'a> Session<'a> {
             Received::Broken(error) => return Some(End::Because(error.reason())),
         };
         self.heard_at = Instant::now();
+        self.client.heard(self.faces);
         match packet {
             Packet::Publish(message) => return self.publish(message).await,
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe),

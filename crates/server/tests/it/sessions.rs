@@ -205,3 +205,23 @@ fn an_answer_that_its_client_does_not_take_is_not_waited_for() {
         r#"publish 1:2 /provision/response {"errorMsg":"Provision data was not found!","status":"NOT_FOUND"}"#,
     );
 }
+
+#[test]
+fn a_device_that_only_pings_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let on_it = |config: &mut server::config::Config| config.directory = folder.path().join("data");
+    let running = Running::start(on_it);
+    running.profile("main", "the-key", "the-secret");
+    let token = running.provision("the-key", "the-secret", "a");
+    let mut client = Client::connect(&running, V5, &format!("connect user={token} client=c"));
+    let connected = running.registry().now();
+    let is_later = || (running.registry().now() > connected).then_some(());
+    eventually("a later moment", PATIENCE, is_later).unwrap();
+    client.say("pingreq");
+    client.hears("pingresp");
+    // What is not written yet is written when the server stops.
+    drop(running);
+    let running = Running::start(on_it);
+    let device = running.registry().device(&running.tenant(), "a").unwrap();
+    assert!(device.seen_at > Some(connected), "{:?} {connected:?}", device.seen_at);
+}

@@ -217,6 +217,10 @@ fn taken(result: Result<(), Refusal>) -> Verdict {
 }
 
 impl MqttSession for DeviceSession {
+    fn heard(&self, faces: &Faces) {
+        faces.hub.heard_of(&self.device);
+    }
+
     fn subscribe(&mut self, filter: &str, asked: Qos) -> Option<Qos> {
         if !topic::device_may_subscribe(filter) {
             return None;
