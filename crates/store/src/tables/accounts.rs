@@ -174,10 +174,11 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// What was said of a subject until now counts no more.
+    /// What was said of a subject until `at` counts no more; what counted no more before stays so.
     fn remove_subject(&mut self, issuer: &str, subject: &str, at: Timestamp) -> Result<(), StoreError> {
         let sql = "INSERT INTO removed_subjects (issuer, subject, removed_at) VALUES (?, ?, ?)
-                   ON CONFLICT (issuer, subject) DO UPDATE SET removed_at = excluded.removed_at";
+                   ON CONFLICT (issuer, subject) DO UPDATE SET removed_at = excluded.removed_at
+                   WHERE removed_subjects.removed_at < excluded.removed_at";
         self.sql.execute(sql, params![issuer, subject, at])?;
         Ok(())
     }
@@ -207,13 +208,13 @@ impl Change<'_> {
     }
 
     /// Deletes an account. Its number is not used again, and what a provider has said of its owner until now does
-    /// not open another one.
+    /// not open another one, also where its clock is ahead of ours.
     ///
     /// # Errors
     /// What the database says.
     pub fn delete_account(&mut self, id: u64, now: Timestamp) -> Result<(), StoreError> {
-        if let Some(Link { issuer, subject, .. }) = self.account(id)?.and_then(|account| account.link) {
-            self.remove_subject(&issuer, &subject, now)?;
+        if let Some(link) = self.account(id)?.and_then(|account| account.link) {
+            self.remove_subject(&link.issuer, &link.subject, now.max(link.vouched_at))?;
         }
         self.sql.execute("DELETE FROM accounts WHERE id = ?", params![id])?;
         Ok(())

@@ -207,6 +207,18 @@ fn an_account_that_a_provider_opens_follows_its_word_until_it_is_removed() {
     let id = make("ann@b").unwrap();
     write(&house, |change| change.delete_account(id, NOW.plus_ms(9)));
     assert_eq!(removed(), Some(NOW.plus_ms(9)));
+
+    // The provider's clock is ahead of ours, and ours was set back since: neither brings an old word back.
+    let id = make("ann@b").unwrap();
+    write(&house, |change| change.vouch(id, Role::Viewer, None, NOW.plus_ms(30), NOW));
+    write(&house, |change| change.delete_account(id, NOW.plus_ms(10)));
+    assert_eq!(removed(), Some(NOW.plus_ms(30)));
+    let id = make("ann@b").unwrap();
+    let early = found().unwrap();
+    write(&house, |change| change.withdraw(&early, NOW.plus_ms(5), NOW));
+    assert_eq!(removed(), Some(NOW.plus_ms(30)));
+    write(&house, |change| change.delete_account(id, NOW));
+    assert_eq!(removed(), Some(NOW.plus_ms(30)));
 }
 
 #[test]
