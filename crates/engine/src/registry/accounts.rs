@@ -64,6 +64,10 @@ pub struct AccountChange {
     pub epoch: Option<u64>,
 }
 
+/// Why an account gets no password: who loses the provider's word would come in by it all the same.
+const FOLLOWS: &str = "the account follows an OpenID provider's word, and no password opens it. Delete it, and make \
+                       another one.";
+
 impl Registry {
     /// Makes an account.
     ///
@@ -109,7 +113,8 @@ impl Registry {
     /// Changes an account. Its sessions end.
     ///
     /// # Errors
-    /// `role-insufficient`, `account-not-found`, `value-invalid` for a password that breaks the rules.
+    /// `role-insufficient`, `account-not-found`, `value-invalid` for a password that breaks the rules, or that is for
+    /// an account which follows a provider's word.
     pub fn change_account(
         &self,
         operator: &Operator,
@@ -132,6 +137,9 @@ impl Registry {
             let mut account = reachable(change, operator, name)?;
             if wanted.epoch.is_some_and(|epoch| epoch != account.epoch) {
                 return Err(RegistryError::invalid("present", "the account was changed meanwhile."));
+            }
+            if password.is_some() && account.link.is_some() {
+                return Err(RegistryError::invalid("password", FOLLOWS));
             }
             account.role = wanted.role.unwrap_or(account.role);
             account.password = password.clone().or(account.password);

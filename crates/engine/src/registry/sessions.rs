@@ -123,6 +123,8 @@ impl Registry {
     ) -> Result<Session, AuthenticationRefusal> {
         let keys = self.store.keys()?;
         let account = self.store.read(|view| view.account_by_name(name))?;
+        // One that follows a provider's word is opened by nothing else.
+        let account = account.filter(|account| account.link.is_none());
         let kept = account.as_ref().and_then(|account| account.password.as_ref());
         let right = passwords::is_it(keys, password, kept)?;
         let account = account.filter(|_| right).ok_or(AuthenticationRefusal::Password)?;

@@ -133,7 +133,8 @@ impl Registry {
         Ok(Some(tenant.id))
     }
 
-    /// The account that follows this word, made where there is none.
+    /// The account that follows this word, made where there is none. Whether it may be is looked at again: it may
+    /// have been removed or shut out in this moment.
     fn vouched_for(
         &self,
         vouched: &Vouched,
@@ -144,13 +145,20 @@ impl Registry {
         let now = self.now();
         let (issuer, subject) = (&vouched.issuer, &vouched.subject);
         let kept = self.store.write(|change: &mut Change<'_>| {
+            // In this order: where the account is being deleted, that is waited for.
             let found = change.account_of_subject(issuer, subject)?;
+            if change.subject_removed_at(issuer, subject)?.is_some_and(|at| vouched.issued_at <= at) {
+                return Ok(Err(SignOnRefusal::AccountRemoved.into()));
+            }
+            if found.as_ref().is_some_and(|account| account.disabled_at.is_some()) {
+                return Ok(Err(AuthenticationRefusal::Disabled));
+            }
             let older = found.as_ref().is_some_and(|account| is_older(vouched, account));
             let id = match found {
                 Some(account) => account.id,
                 None => match made(change, vouched, mapping, tenant, now)? {
                     Ok(id) => id,
-                    Err(refusal) => return Ok(Err(refusal)),
+                    Err(refusal) => return Ok(Err(refusal.into())),
                 },
             };
             if !older {
@@ -164,7 +172,7 @@ impl Registry {
             self.journal(change, &operator(&account, source), &deed)?;
             Ok::<_, RegistryError>(Ok(account))
         });
-        Ok(kept.map_err(not_recorded)??)
+        kept.map_err(not_recorded)?
     }
 
     /// Notes that somebody was not let in by a provider's word: it counts against its source, and stands in the

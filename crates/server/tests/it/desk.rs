@@ -42,13 +42,22 @@ pub(crate) fn registry() -> (Registry, Arc<Hands>, tempfile::TempDir) {
 
 /// One on a folder.
 pub(crate) fn on(folder: &tempfile::TempDir, clock: &Arc<Hands>) -> Registry {
+    by(store(folder, clock.now()), clock.clone())
+}
+
+/// One over a store that another one may have too.
+pub(crate) fn by(store: Store, clock: Arc<dyn Clock>) -> Registry {
+    let ports = Ports { clock, ..Ports::system(Arc::new(NoSessions)) };
+    Registry::new(store, ports, Told::nobody())
+}
+
+/// The store on a folder.
+pub(crate) fn store(folder: &tempfile::TempDir, now: Timestamp) -> Store {
     let kek = Arc::new(LocalKek::new("test", Zeroizing::new([7; 32])));
     let options = store::Options {
         dir: folder.path().to_owned(),
         server: "test".to_owned(),
         backend: store::Backend::Directory,
     };
-    let store = Store::open(options, kek, clock.now()).unwrap();
-    let ports = Ports { clock: clock.clone(), ..Ports::system(Arc::new(NoSessions)) };
-    Registry::new(store, ports, Told::nobody())
+    Store::open(options, kek, now).unwrap()
 }

@@ -1,7 +1,7 @@
 //! Tokens of an OpenID provider, good ones and forged ones: what no well-behaved provider would sign.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use engine::registry::NewAccount;
+use engine::registry::{NewAccount, Registry};
 use serde_json::{Value, json};
 use testkit::http::HttpConnection;
 use tokio::runtime::Runtime;
@@ -331,29 +331,112 @@ fn what_is_signed_is_judged() {
     }
 }
 
+fn rules() -> domain::sign_on::Rules {
+    domain::sign_on::Rules {
+        issuer: "https://id.example".into(),
+        client_id: "muster".into(),
+        mappings: vec![domain::sign_on::Mapping::parse("admins -> admin").unwrap()],
+        email_domains: Vec::new(),
+    }
+}
+
+/// What the provider says of somebody at that moment.
+fn word_of(now: domain::Timestamp) -> domain::sign_on::Vouched {
+    domain::sign_on::Vouched {
+        issuer: rules().issuer,
+        audiences: vec![rules().client_id],
+        authorized_party: None,
+        subject: "ann".into(),
+        issued_at: now,
+        not_before: None,
+        expires_at: now.plus_ms(60_000),
+        verified_email: None,
+        groups: vec!["admins".into()],
+    }
+}
+
+#[test]
+fn an_old_token_does_not_bring_a_removed_account_back_whosever_clock_is_ahead() {
+    let (registry, clock, _folder) = crate::desk::registry();
+    let early = word_of(registry.now().plus_ms(59_000));
+    let session = registry.sign_on(&rules(), &early, None, true).unwrap();
+    registry.delete_account(&Running::operator(), &session.name).unwrap();
+    for _ in 0..2 {
+        let refused = registry.sign_on(&rules(), &early, None, true).unwrap_err();
+        assert_eq!(refused.code(), "openid-account-removed");
+        clock.0.fetch_add(30_000, Ordering::SeqCst);
+    }
+    clock.0.fetch_add(1000, Ordering::SeqCst);
+    registry.sign_on(&rules(), &word_of(registry.now()), None, true).unwrap();
+}
+
+/// A clock of a server on which, just after it was looked at so often, an admin does something.
+struct Meanwhile {
+    looks: AtomicUsize,
+    act: Box<dyn Fn() + Send + Sync>,
+}
+
+impl engine::Clock for Meanwhile {
+    fn now(&self) -> domain::Timestamp {
+        if self.looks.fetch_add(1, Ordering::SeqCst) == 1 {
+            (self.act)();
+        }
+        domain::Timestamp(1_800_000_000_000)
+    }
+}
+
+/// What an admin does to the account of that name.
+type Act = Box<dyn Fn(&Registry, &str) + Send + Sync>;
+
+#[test]
+fn an_account_that_is_removed_or_shut_out_in_this_moment_lets_nobody_in() {
+    let shut_out = engine::registry::AccountChange { disabled: Some(true), ..Default::default() };
+    let cases: [(&str, Act); 2] = [
+        (
+            "openid-account-removed",
+            Box::new(|registry, name| registry.delete_account(&Running::operator(), name).unwrap()),
+        ),
+        (
+            "account-disabled",
+            Box::new(move |registry, name| {
+                registry.change_account(&Running::operator(), name, &shut_out).map(drop).unwrap();
+            }),
+        ),
+    ];
+    for (code, act) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(crate::desk::Hands(AtomicI64::new(1_800_000_000_000)));
+        let store = crate::desk::store(&folder, domain::Timestamp(1_800_000_000_000));
+        let registry = crate::desk::by(store.clone(), clock);
+        let word = word_of(registry.now());
+        let name = registry.sign_on(&rules(), &word, None, true).unwrap().name;
+        let admins = registry.clone();
+        let act = Box::new(move || act(&admins, &name));
+        let other = crate::desk::by(store, Arc::new(Meanwhile { looks: AtomicUsize::new(0), act }));
+        assert_eq!(other.sign_on(&rules(), &word, None, true).unwrap_err().code(), code);
+    }
+}
+
+#[test]
+fn no_password_opens_an_account_that_follows_a_provider() {
+    let (registry, _clock, _folder) = crate::desk::registry();
+    let name = registry.sign_on(&rules(), &word_of(registry.now()), None, true).unwrap().name;
+    let password = || domain::Secret::new("a password of some length");
+    let wanted = engine::registry::AccountChange { password: Some(password()), ..Default::default() };
+    let refused = registry.change_account(&Running::operator(), &name, &wanted).unwrap_err();
+    assert_eq!(refused.code(), "value-invalid");
+    assert!(refused.to_string().contains("OpenID provider"), "{refused}");
+    let runtime = Runtime::new().unwrap();
+    assert!(runtime.block_on(registry.log_in(name, password(), None)).is_err());
+}
+
 /// Sessions go on without the provider, but not for ever.
 #[test]
 fn a_session_ends_so_long_after_the_providers_last_word() {
     let (registry, clock, _folder) = crate::desk::registry();
     let registry = registry.with_sign_on_life(3_600_000);
-    let mapping = domain::sign_on::Mapping::parse("admins -> admin").unwrap();
-    let rules = domain::sign_on::Rules {
-        issuer: "https://id.example".into(),
-        client_id: "muster".into(),
-        mappings: vec![mapping],
-        email_domains: Vec::new(),
-    };
-    let word = || domain::sign_on::Vouched {
-        issuer: rules.issuer.clone(),
-        audiences: vec![rules.client_id.clone()],
-        authorized_party: None,
-        subject: "ann".into(),
-        issued_at: registry.now(),
-        not_before: None,
-        expires_at: registry.now().plus_ms(60_000),
-        verified_email: None,
-        groups: vec!["admins".into()],
-    };
+    let rules = rules();
+    let word = || word_of(registry.now());
     let session = registry.sign_on(&rules, &word(), None, true).unwrap();
     let goes_on = || registry.resume(session.account, session.epoch, &session.id, None);
     clock.0.fetch_add(3_599_999, Ordering::SeqCst);
