@@ -503,3 +503,13 @@ fn a_panic_in_the_middle_of_a_change_leaves_nothing_behind() {
     assert_eq!(house.store.read(|view| view.tenant_by_name("acme")).unwrap(), None);
     assert!(house.store.write(|change: &mut Change<'_>| change.create_tenant("acme", NOW)).is_ok());
 }
+
+#[test]
+fn texts_have_their_index_wherever_the_extension_stands() {
+    let database = Database::on(crate::place::shared());
+    let elsewhere = "CREATE SCHEMA elsewhere; CREATE EXTENSION pg_trgm SCHEMA elsewhere";
+    database.server.query(&database.name, elsewhere).unwrap();
+    open(&database.backend()).unwrap();
+    let indexes = "SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'devices_by_%_text'";
+    assert_eq!(database.server.query(&database.name, indexes).unwrap().trim(), "2");
+}

@@ -22,10 +22,16 @@ CREATE INDEX devices_by_profile ON devices (tenant, profile, device) WHERE names
 CREATE INDEX devices_by_state ON devices (tenant, state, device) WHERE namespace = '';
 
 -- Names and notes by what stands in them, where the database has the extension; without it they are read.
-DO $$ BEGIN
+-- It may stand in any schema, also in one that is not searched.
+DO $$ DECLARE
+    home TEXT;
+BEGIN
     CREATE EXTENSION IF NOT EXISTS pg_trgm;
-    CREATE INDEX devices_by_name_text ON devices USING gin (lower(name_key) gin_trgm_ops);
-    CREATE INDEX devices_by_label_text ON devices USING gin (lower(label) gin_trgm_ops) WHERE label IS NOT NULL;
+    SELECT n.nspname INTO STRICT home FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
+        WHERE e.extname = 'pg_trgm';
+    EXECUTE format('CREATE INDEX devices_by_name_text ON devices USING gin (lower(name_key) %I.gin_trgm_ops)', home);
+    EXECUTE format('CREATE INDEX devices_by_label_text ON devices USING gin (lower(label) %I.gin_trgm_ops)
+        WHERE label IS NOT NULL', home);
 EXCEPTION WHEN OTHERS THEN
     RAISE NOTICE 'devices are found by text without an index: %', SQLERRM;
 END $$;

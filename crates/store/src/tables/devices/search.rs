@@ -223,11 +223,15 @@ impl View<'_> {
         }
         if plan.leaving > 0 {
             // They are few, and found by an index; the state of each device is not in it.
-            clause.add(
-                " AND devices.device NOT IN
-                    (SELECT d.device FROM devices AS d WHERE d.tenant = ? AND d.namespace = '' AND d.state = ?)",
-                [tenant.into(), LEAVING.word().into()],
+            // PostgreSQL looks through a set that it cannot hash once for each device, but joins against it once.
+            let (way, which) = match self.sql {
+                Sql::Sqlite(_) => ("devices.device NOT IN (SELECT d.device", ""),
+                Sql::Postgres(_) => ("NOT EXISTS (SELECT 1", "d.device = devices.device AND "),
+            };
+            let sql = format!(
+                " AND {way} FROM devices AS d WHERE {which}d.tenant = ? AND d.namespace = '' AND d.state = ?)"
             );
+            clause.add(&sql, [tenant.into(), LEAVING.word().into()]);
         }
         if let Some(text) = search.text {
             clause.add(" AND (", []);
