@@ -112,10 +112,12 @@ impl View<'_> {
         let mut rows = Vec::new();
         for lead in &leads {
             let clause = Self::clause(self.sql, tenant, selection, *lead, after);
-            let order = match selection.order() {
-                Told::ByName => "name_key",
-                Told::ByAge => "devices.device",
-                Told::BySeen => "seen, devices.device",
+            // What leads has this order by itself; SQLite does not see that the joined key is the same.
+            let order = match (selection.order(), lead) {
+                (Told::ByName, _) => "name_key",
+                (Told::BySeen, _) => "seen, led.which",
+                (Told::ByAge, Lead::Label(_) | Lead::Text | Lead::Due) => "led.which",
+                (Told::ByAge, _) => "devices.device",
             };
             let (more, held) = (more(self.sql), self.held_devices());
             let text = format!("SELECT {COLUMNS}, {more} {} ORDER BY {order} LIMIT ?{held}", clause.text);
