@@ -26,6 +26,7 @@ const TRIED: &[(&str, &str, &str, &str)] = &[
     ),
     ("docs/guides/balancer.md", "text", "balancer.rs", "the_journal_names_the_device_and_not_the_balancer"),
     ("docs/guides/fleet.md", "sh", "manual.rs", "every_example_of_the_guide_on_the_fleet_runs"),
+    ("docs/guides/programs.md", "sh", "manual.rs", "every_example_of_the_guide_for_programs_runs"),
     ("docs/guides/single-sign-on.md", "sh", "manual.rs", "every_example_of_the_guide_on_single_sign_on_runs"),
     ("docs/reference/openapi.md", "sh", "openapi.rs", "needs_no_token"),
     (
