@@ -88,7 +88,8 @@ fn newest(connection: &Connection, table: &str, most: usize) -> Result<Vec<Vec<V
 
 fn schema(connection: &Connection) -> Result<Vec<String>> {
     let mut statement = connection.prepare(
-        "SELECT sql FROM sqlite_schema WHERE tbl_name IN ('devices', 'journal') AND sql IS NOT NULL ORDER BY type DESC",
+        "SELECT sql FROM sqlite_schema WHERE tbl_name IN ('devices', 'journal') AND type IN ('table', 'index') AND sql IS NOT NULL
+         ORDER BY type DESC",
     )?;
     Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
