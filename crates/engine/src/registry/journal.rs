@@ -6,7 +6,8 @@ use domain::{DeviceKey, DeviceRecord, Refusal, TenantId, Timestamp};
 use serde_json::Value;
 use store::Change;
 use store::journal::{
-    ATTEMPT, Cursor, Head, JournalEntry, JournalQuery, NewEntry, PROVISION, Verification, What as Happened,
+    ATTEMPT, Cursor, Head, JournalEntry, JournalPage, JournalQuery, NewEntry, PROVISION, Verification,
+    What as Happened,
 };
 
 use super::{Operator, Registry, RegistryError, Tenant, tenants};
@@ -123,11 +124,8 @@ impl Registry {
         let tenants = self.store.read(tenants::names)?;
         let mut attempts = Vec::new();
         for _ in 0..MOST_STRETCHES {
-            let left = limit - attempts.len();
-            let from = before.as_ref();
-            let wanted =
-                JournalQuery { tenant, about: None, kinds: &[PROVISION, ATTEMPT], before: from, limit: left };
-            let page = self.store.read(|view| view.journal(&wanted))?;
+            let (left, from) = (limit - attempts.len(), before.as_ref());
+            let page = self.stretch(tenant, None, from, left)?;
             let found = page.entries.into_iter().map(|entry| attempt(&entry, &tenants));
             attempts.extend(found.filter(|it| query.name.is_none() || it.name.as_deref() == query.name));
             before = page.next;
@@ -153,15 +151,7 @@ impl Registry {
         let tenants = self.store.read(tenants::names)?;
         let mut before = None;
         for _ in 0..MOST_STRETCHES {
-            let before_it = before.as_ref();
-            let query = JournalQuery {
-                tenant: of,
-                about,
-                kinds: &[PROVISION, ATTEMPT],
-                before: before_it,
-                limit: LAST_LOOKED_AT,
-            };
-            let page = self.store.read(|view| view.journal(&query))?;
+            let page = self.stretch(of, about, before.as_ref(), LAST_LOOKED_AT)?;
             let ours = |entry: &&JournalEntry| entry.tenant.is_none_or(|of| of == tenant.id);
             if let Some(entry) = page.entries.iter().find(ours) {
                 return Ok(Some(attempt(entry, &tenants)));
@@ -172,6 +162,18 @@ impl Registry {
             }
         }
         Ok(None)
+    }
+
+    /// The next attempts in a stretch of the journal; there may be more although there are none.
+    fn stretch(
+        &self,
+        tenant: Option<TenantId>,
+        about: Option<(DeviceKey, &str)>,
+        before: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<JournalPage, RegistryError> {
+        let wanted = JournalQuery { tenant, about, kinds: &[PROVISION, ATTEMPT], before, limit };
+        Ok(self.store.read(|view| view.journal(&wanted))?)
     }
 
     /// Whose entries an operator reads: those of the tenant named, or of all where an operator of the server names none.
