@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use domain::sign_on::LEEWAY_MS;
 use domain::{Power, Role, Secret, TenantId, Timestamp};
 use serde_json::json;
 use store::{Account, Change};
@@ -165,7 +166,7 @@ impl Registry {
         let (server, now) = (Operator::server("recover"), self.now());
         self.store.write(|change: &mut Change<'_>| {
             if let Some(present) = change.account_by_name(name)? {
-                change.delete_account(present.id, now)?;
+                change.delete_account(present.id, said_until(now))?;
             }
             let row = store::NewAccount { tenant: None, name, password: Some(&password), role: Role::Admin };
             let id = change.create_account(row, now)?;
@@ -175,7 +176,8 @@ impl Registry {
         })
     }
 
-    /// Deletes an account.
+    /// Deletes an account. Until a provider's leeway is over, its word does not open another one for the same person:
+    /// it may be one of before, by a clock that is ahead.
     ///
     /// # Errors
     /// `role-insufficient`, `account-not-found`.
@@ -184,7 +186,7 @@ impl Registry {
         let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
             let account = reachable(change, operator, name)?;
-            change.delete_account(account.id, now)?;
+            change.delete_account(account.id, said_until(now))?;
             let detail = json!({ "account": account.id, "name": name });
             self.journal(change, operator, &Deed::of(account.tenant, "account-deleted", detail))
         })
@@ -227,6 +229,11 @@ fn view(account: Account, names: &HashMap<TenantId, String>) -> AccountView {
         disabled_at: account.disabled_at,
         issuer: account.link.map(|link| link.issuer),
     }
+}
+
+/// By which of its moments a provider may have spoken before this one of ours.
+fn said_until(now: Timestamp) -> Timestamp {
+    now.plus_ms(LEEWAY_MS)
 }
 
 fn checked_name(name: &str) -> Result<&str, RegistryError> {

@@ -207,14 +207,14 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Deletes an account. Its number is not used again, and what a provider has said of its owner until now does
-    /// not open another one, also where its clock is ahead of ours.
+    /// Deletes an account. Its number is not used again, and what a provider has said of its owner until `said_until`
+    /// by its own clock does not open another one, nor does what it had said when the account last followed it.
     ///
     /// # Errors
     /// What the database says.
-    pub fn delete_account(&mut self, id: u64, now: Timestamp) -> Result<(), StoreError> {
+    pub fn delete_account(&mut self, id: u64, said_until: Timestamp) -> Result<(), StoreError> {
         if let Some(link) = self.account(id)?.and_then(|account| account.link) {
-            self.remove_subject(&link.issuer, &link.subject, now.max(link.vouched_at))?;
+            self.remove_subject(&link.issuer, &link.subject, said_until.max(link.vouched_at))?;
         }
         self.sql.execute("DELETE FROM accounts WHERE id = ?", params![id])?;
         Ok(())
