@@ -108,6 +108,34 @@ impl Throttle {
         bucket.left_milli = bucket.left_milli.saturating_sub(1000);
     }
 
+    /// Counts an attempt before it is looked at, so that many at once are not more than one after the other; `false`
+    /// where it is not to be looked at. Otherwise as [`Throttle::allows_strangers`].
+    pub fn take(&self, key: BucketKey, now: Timestamp) -> bool {
+        if self.is_due_to_forget(now) {
+            self.forget_idle(now);
+        }
+        let mut buckets = self.buckets.lock();
+        let counted = resident(&buckets, key);
+        let full = Bucket { left_milli: self.burst_milli(), at: now };
+        let bucket = buckets.entry(counted).or_insert(full);
+        self.refill(bucket, now);
+        let allowed = bucket.left_milli >= 1000 || counted != key;
+        if allowed {
+            bucket.left_milli = bucket.left_milli.saturating_sub(1000);
+        }
+        allowed
+    }
+
+    /// Takes back that an attempt was counted: it has proved something, or nobody could look at it.
+    pub fn give_back(&self, key: BucketKey, now: Timestamp) {
+        let mut buckets = self.buckets.lock();
+        let key = resident(&buckets, key);
+        if let Some(bucket) = buckets.get_mut(&key) {
+            self.refill(bucket, now);
+            bucket.left_milli = (bucket.left_milli + 1000).min(self.burst_milli());
+        }
+    }
+
     /// Drops the buckets that are full again; called now and then.
     pub fn forget_idle(&self, now: Timestamp) {
         self.buckets.lock().retain(|_, bucket| {
@@ -160,6 +188,24 @@ mod tests {
         }
         assert!(!throttle.allows(stranger, Timestamp(99)));
         assert!(throttle.allows(stranger, Timestamp(100)));
+    }
+
+    #[test]
+    fn what_is_counted_beforehand_is_counted_once_and_given_back_where_it_was_good() {
+        let throttle = Throttle::new(Rate { per_second: 1, burst: 3 });
+        let source = key("192.0.2.1", None);
+        for _ in 0..100 {
+            assert!(throttle.take(source, Timestamp(0)));
+            throttle.give_back(source, Timestamp(0));
+        }
+        let looked_at = (0..100).filter(|_| throttle.take(source, Timestamp(0))).count();
+        assert_eq!(looked_at, 3);
+        throttle.give_back(source, Timestamp(0));
+        assert!(throttle.take(source, Timestamp(0)) && !throttle.take(source, Timestamp(0)));
+        // What was refused has cost nothing more: a second later there is one again.
+        assert!(!throttle.take(source, Timestamp(500)));
+        assert!(throttle.take(source, Timestamp(1000)) && !throttle.take(source, Timestamp(1000)));
+        throttle.give_back(key("192.0.2.2", None), Timestamp(0));
     }
 
     #[test]

@@ -105,6 +105,17 @@ impl AuthenticationRefusal {
         }
     }
 
+    /// Whether it speaks against whoever came: the provider and the store may fail without anybody's fault.
+    pub fn is_against_source(&self) -> bool {
+        !matches!(
+            self,
+            AuthenticationRefusal::Store(_)
+                | AuthenticationRefusal::Busy
+                | AuthenticationRefusal::TooMany
+                | AuthenticationRefusal::SignOn { refusal: SignOnRefusal::Unreachable, .. }
+        )
+    }
+
     /// What to try, where it is not plain from the sentence.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -154,6 +165,24 @@ impl Registry {
         let bucket = source.map(|source| BucketKey::new(source, None));
         let allowed = bucket.is_none_or(|bucket| self.failures.allows_strangers(bucket, self.now()));
         if allowed { Ok(()) } else { Err(AuthenticationRefusal::TooMany) }
+    }
+
+    /// Counts a try against its source before it is looked at, where that takes long or costs others something: many
+    /// at once are not more than one after the other.
+    ///
+    /// # Errors
+    /// `too-many-attempts`.
+    pub fn count_try(&self, source: Option<IpAddr>) -> Result<(), AuthenticationRefusal> {
+        let bucket = source.map(|source| BucketKey::new(source, None));
+        let allowed = bucket.is_none_or(|bucket| self.failures.take(bucket, self.now()));
+        if allowed { Ok(()) } else { Err(AuthenticationRefusal::TooMany) }
+    }
+
+    /// Gives a counted try back: it was good, or nothing speaks against whoever made it.
+    pub fn give_back(&self, source: Option<IpAddr>) {
+        if let Some(source) = source {
+            self.failures.give_back(BucketKey::new(source, None), self.now());
+        }
     }
 
     /// Notes a try that was not good; it counts against its source.

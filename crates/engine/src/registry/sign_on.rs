@@ -175,8 +175,8 @@ impl Registry {
         kept.map_err(not_recorded)?
     }
 
-    /// Notes that somebody was not let in by a provider's word: it counts against its source, and stands in the
-    /// journal. Of equal ones the journal hears every ten seconds how many there were.
+    /// Notes in the journal that somebody was not let in by a provider's word. Of equal refusals it hears every ten
+    /// seconds how many there were.
     pub fn sign_on_refused(
         &self,
         refusal: &AuthenticationRefusal,
@@ -185,9 +185,6 @@ impl Registry {
     ) {
         if let AuthenticationRefusal::Store(_) | AuthenticationRefusal::TooMany = refusal {
             return;
-        }
-        if !matches!(refusal, AuthenticationRefusal::SignOn { refusal: SignOnRefusal::Unreachable, .. }) {
-            self.has_failed(source);
         }
         if let AuthenticationRefusal::SignOn { refusal: SignOnRefusal::Pending, .. } = refusal {
             return;

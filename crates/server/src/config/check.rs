@@ -11,6 +11,9 @@ use super::{Config, DEFAULTS, Mistake, endpoints};
 /// What the names of overriding variables begin with.
 pub(super) const PREFIX: &str = "MUSTER__";
 
+/// The longest lease of a step, in seconds.
+pub(super) const LONGEST_LEASE_S: u32 = 600;
+
 /// See [`Config::read`].
 pub(super) fn read(
     text: &str,
@@ -230,7 +233,7 @@ fn problems(config: &Config) -> Vec<(&'static str, String)> {
     range("database.connections", config.database.connections, 4, 200);
     range("provisioning.patience_s", config.provisioning.patience_s, 1, 60);
     range("provisioning.queue", config.provisioning.queue, 1, 1_000_000);
-    range("operations.lease_s", config.operations.lease_s, 2, 600);
+    range("operations.lease_s", config.operations.lease_s, 2, LONGEST_LEASE_S);
     range("stop.grace_s", config.stop.grace_s, 0, 3600);
     found.extend(name_problem(&config.name));
     found.extend(database_problem(&config.database));

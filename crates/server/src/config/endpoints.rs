@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Table;
 
+use super::check::LONGEST_LEASE_S;
 use super::{Config, DEFAULTS, seconds};
 use crate::outbound::{self, Keys, SignedCalls};
 
@@ -48,7 +49,7 @@ pub enum EndpointKind {
 }
 
 impl Endpoint {
-    /// What the client takes.
+    /// What the client takes. Whoever waits for an answer waits for a turn as long as a call may take.
     pub fn outbound(&self) -> outbound::Settings {
         outbound::Settings {
             url: self.url.clone(),
@@ -58,6 +59,7 @@ impl Endpoint {
             timeout: seconds(self.timeout_s),
             connect_timeout: seconds(self.connect_timeout_s),
             concurrency: usize::try_from(self.concurrency).unwrap_or(usize::MAX),
+            patience: seconds(self.timeout_s),
         }
     }
 
@@ -66,8 +68,20 @@ impl Endpoint {
     /// # Errors
     /// If the address may not be called, or a file cannot be used.
     pub fn signed_calls(&self) -> anyhow::Result<SignedCalls> {
+        self.signed(&self.outbound())
+    }
+
+    /// The same for steps and questions: they wait for their turns until their leases end.
+    ///
+    /// # Errors
+    /// As [`Endpoint::signed_calls`].
+    pub fn leased_calls(&self) -> anyhow::Result<SignedCalls> {
+        self.signed(&outbound::Settings { patience: seconds(LONGEST_LEASE_S), ..self.outbound() })
+    }
+
+    fn signed(&self, settings: &outbound::Settings) -> anyhow::Result<SignedCalls> {
         let files = [self.secret_file.as_path()].into_iter().chain(named(&self.previous_secret_file));
-        SignedCalls::new(&self.outbound(), Keys::read(files)?, Box::new(SystemClock))
+        SignedCalls::new(settings, Keys::read(files)?, Box::new(SystemClock))
     }
 }
 

@@ -90,6 +90,7 @@ impl OpenId {
             timeout: seconds(self.timeout_s),
             connect_timeout: seconds(self.connect_timeout_s),
             concurrency: 8,
+            patience: seconds(self.timeout_s),
         }
     }
 }

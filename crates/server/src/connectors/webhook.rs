@@ -42,7 +42,7 @@ impl Webhook {
     /// # Errors
     /// If the address may not be called, or a file cannot be used.
     pub fn new(name: &str, endpoint: &Endpoint) -> anyhow::Result<Webhook> {
-        Ok(Webhook { name: name.to_owned(), calls: endpoint.signed_calls()? })
+        Ok(Webhook { name: name.to_owned(), calls: endpoint.leased_calls()? })
     }
 
     async fn ensured(&self, device: &DeviceView, key: &StepKey) -> Result<Ensured, Fault> {

@@ -64,6 +64,12 @@ pub(super) fn of_status(origin: &str, status: StatusCode, wait: Option<Duration>
     }
 }
 
+/// Others are being answered all the time, or not at all.
+pub(super) fn no_turn(origin: &str, concurrency: usize) -> Fault {
+    let told = format!("{origin}: all {concurrency} calls at a time were under way for too long");
+    Fault::temporary("busy", told)
+}
+
 pub(super) fn too_large(origin: &str) -> Fault {
     Fault::permanent("answer-too-large", format!("{origin} answered more than {ANSWER_BYTES} bytes"))
 }

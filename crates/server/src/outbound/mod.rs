@@ -2,10 +2,11 @@
 //!
 //! A call goes to the one address that the configuration names, never through a proxy of the environment, and
 //! follows no redirect: an answer that sends us elsewhere is an error. What may be called is in [`addresses`].
-//! The clock runs from the moment a call has its turn to the last byte of the answer.
+//! The clock runs from the moment a call has its turn to the last byte of the answer. Waiting for the turn has an
+//! end of its own.
 //!
-//! What fails becomes a [`Fault`]. Temporary is whatever may pass by itself: nobody listens, no answer in time,
-//! a connection cut, 408, 425, 429, 5xx, also a name that does not resolve. A certificate that does not verify
+//! What fails becomes a [`Fault`]. Temporary is whatever may pass by itself: nobody listens, no turn or no answer in
+//! time, a connection cut, 408, 425, 429, 5xx, also a name that does not resolve. A certificate that does not verify
 //! is temporary too: the usual cause is one that has run out, nothing was sent, and it is mended at the other
 //! end, where nobody can resume our steps. Permanent is what asks for an operator here or a change there: every
 //! other status, an answer that cannot be understood or is too large, an address that may not be called.
@@ -25,7 +26,7 @@ use engine::Fault;
 use ipnet::IpNet;
 use reqwest::header::{ACCEPT, HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate, Client, StatusCode, Url};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use addresses::Rules;
 pub use signed::{Delivery, Keys, SignedCalls};
@@ -54,6 +55,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// The most calls at a time; others wait for their turn.
     pub concurrency: usize,
+    /// How long they do.
+    pub patience: Duration,
 }
 
 /// A client for one address.
@@ -63,6 +66,7 @@ pub struct Outbound {
     url: Url,
     turns: Semaphore,
     concurrency: usize,
+    patience: Duration,
 }
 
 /// An answer of status 2xx, or of another that the caller has asked for.
@@ -95,8 +99,8 @@ impl Outbound {
             client = client.tls_certs_only(roots);
         }
         let client = client.build().context("cannot prepare for HTTPS")?;
-        let concurrency = settings.concurrency;
-        Ok(Outbound { client, url, turns: Semaphore::new(concurrency), concurrency })
+        let (concurrency, patience) = (settings.concurrency, settings.patience);
+        Ok(Outbound { client, url, turns: Semaphore::new(concurrency), concurrency, patience })
     }
 
     /// The most calls at a time.
@@ -114,9 +118,7 @@ impl Outbound {
     /// # Errors
     /// As the module says.
     pub async fn post(&self, headers: HeaderMap, body: Vec<u8>, also: &[StatusCode]) -> Result<Reply, Fault> {
-        let Ok(_turn) = self.turns.acquire().await else {
-            return Err(Fault::temporary("unreachable", "the server is stopping"));
-        };
+        let _turn = self.turn().await?;
         let request = self.client.post(self.url.clone()).headers(headers).body(body);
         let mut response = request.send().await.map_err(|error| faults::of_call(&self.origin(), &error))?;
         let status = response.status();
@@ -133,13 +135,19 @@ impl Outbound {
     /// # Errors
     /// As the module says, but for statuses.
     pub async fn get(&self) -> Result<Reply, Fault> {
-        let Ok(_turn) = self.turns.acquire().await else {
-            return Err(Fault::temporary("unreachable", "the server is stopping"));
-        };
+        let _turn = self.turn().await?;
         let request = self.client.get(self.url.clone()).header(ACCEPT, "application/json");
         let mut response = request.send().await.map_err(|error| faults::of_call(&self.origin(), &error))?;
         let (status, body) = (response.status(), self.read(&mut response).await?);
         Ok(Reply { status, body })
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Fault> {
+        match tokio::time::timeout(self.patience, self.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) => Err(Fault::temporary("unreachable", "the server is stopping")),
+            Err(_) => Err(faults::no_turn(&self.origin(), self.concurrency)),
+        }
     }
 
     async fn read(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Fault> {

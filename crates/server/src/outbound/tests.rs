@@ -20,6 +20,7 @@ fn settings(url: &str) -> Settings {
         timeout: Duration::from_secs(20),
         connect_timeout: Duration::from_secs(20),
         concurrency: 4,
+        patience: Duration::from_secs(20),
     }
 }
 
@@ -177,6 +178,28 @@ async fn no_more_calls_at_a_time_than_are_allowed() {
         assert_eq!(call.await.unwrap().unwrap().status, StatusCode::OK);
     }
     serve.await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_has_no_turn_in_time_is_told_so() {
+    let (address, listener) = listen().await;
+    let short = Settings {
+        concurrency: 1,
+        patience: Duration::from_millis(50),
+        ..settings(&format!("http://{address}/"))
+    };
+    let outbound = Arc::new(Outbound::new(&short).unwrap());
+    let first = Arc::clone(&outbound);
+    let first = tokio::spawn(async move { first.post(HeaderMap::new(), b"{}".to_vec(), &[]).await });
+    let (mut socket, _) = listener.accept().await.unwrap();
+    read_request(&mut socket).await;
+    for fault in [outbound.get().await, outbound.post(HeaderMap::new(), Vec::new(), &[]).await] {
+        let fault = fault.unwrap_err();
+        assert_eq!((fault.permanent, fault.code), (false, "busy"), "{}", fault.message);
+    }
+    // The one that has it is not concerned.
+    socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    first.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -55,8 +55,7 @@ impl SignOn {
         registry: &Registry,
         source: Option<IpAddr>,
     ) -> Result<OpenIdDevice, AuthenticationRefusal> {
-        registry.may_try(source)?;
-        registry.has_failed(source);
+        registry.count_try(source)?;
         let known = self.provider.known().await.map_err(|fault| unreachable(&fault))?;
         let address = known.discovery.device_authorization_endpoint.as_deref();
         let address = address.ok_or(SignOnRefusal::DeviceUnsupported)?;
@@ -76,7 +75,9 @@ impl SignOn {
         })
     }
 
-    /// Begins a session of whoever shows what the provider gave.
+    /// Begins a session of whoever shows what the provider gave. The try is counted before the provider is asked,
+    /// and given back where it was good or the provider did not answer; who has gone meanwhile has spent it. A
+    /// device code whose owner has not signed on yet costs its try: whoever asks every few seconds never runs out.
     ///
     /// # Errors
     /// Why not.
@@ -86,7 +87,20 @@ impl SignOn {
         shown: OpenIdShown,
         source: Option<IpAddr>,
     ) -> Result<Session, AuthenticationRefusal> {
-        registry.may_try(source)?;
+        registry.count_try(source)?;
+        let exchanged = self.exchanged(registry, shown, source).await;
+        if !exchanged.as_ref().is_err_and(AuthenticationRefusal::is_against_source) {
+            registry.give_back(source);
+        }
+        exchanged
+    }
+
+    async fn exchanged(
+        &self,
+        registry: &Registry,
+        shown: OpenIdShown,
+        source: Option<IpAddr>,
+    ) -> Result<Session, AuthenticationRefusal> {
         let nonce = match &shown {
             OpenIdShown::Code { nonce, .. } => Some(nonce.clone()),
             _ => None,
@@ -95,7 +109,7 @@ impl SignOn {
         if let Err(refusal) = &token {
             self.refused(registry, refusal, Claimed::default(), source).await;
         }
-        self.recognise(registry, &token?, For::Session(nonce.as_deref()), source).await
+        self.judged(registry, &token?, For::Session(nonce.as_deref()), source).await
     }
 
     async fn token_for(&self, shown: OpenIdShown) -> Result<Secret, AuthenticationRefusal> {

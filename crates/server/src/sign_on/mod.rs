@@ -80,23 +80,35 @@ impl SignOn {
         source: Option<IpAddr>,
     ) -> Result<Session, AuthenticationRefusal> {
         registry.may_try(source)?;
-        let mut claimed = Claimed::default();
-        let judged = self.judged(registry, token, purpose, source, &mut claimed).await;
-        if let Err(refusal) = &judged {
-            self.refused(registry, refusal, claimed, source).await;
+        let judged = self.judged(registry, token, purpose, source).await;
+        if judged.as_ref().is_err_and(AuthenticationRefusal::is_against_source) {
+            registry.has_failed(source);
         }
         judged
     }
 
+    /// What becomes of a token; the journal hears of it, whether it counts is for the caller to say.
     async fn judged(
         &self,
         registry: &Registry,
         token: &Secret,
         purpose: For<'_>,
         source: Option<IpAddr>,
-        claimed: &mut Claimed,
     ) -> Result<Session, AuthenticationRefusal> {
-        *claimed = token::claimed(token.expose());
+        let judged = self.signed_on(registry, token, purpose, source).await;
+        if let Err(refusal) = &judged {
+            self.refused(registry, refusal, token::claimed(token.expose()), source).await;
+        }
+        judged
+    }
+
+    async fn signed_on(
+        &self,
+        registry: &Registry,
+        token: &Secret,
+        purpose: For<'_>,
+        source: Option<IpAddr>,
+    ) -> Result<Session, AuthenticationRefusal> {
         let claims = token::verified(&self.provider, token.expose()).await?;
         let nonce = match purpose {
             For::Session(nonce) => nonce,

@@ -22,6 +22,7 @@ use engine::registry::{NewAccount, Registry};
 use serde_json::{Value, json};
 use testkit::http::HttpConnection;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
 use crate::running::Running;
 
@@ -102,6 +103,8 @@ struct Published {
     keys: Mutex<Vec<Value>>,
     asked: AtomicUsize,
     fault: Mutex<Option<String>>,
+    /// What an answer about the code `held` waits for.
+    released: Semaphore,
 }
 
 /// A server of ours and somebody who publishes keys for it.
@@ -127,6 +130,7 @@ impl Stand {
             keys: Mutex::new(vec![rsa.jwk("one")]),
             asked: AtomicUsize::new(0),
             fault: Mutex::new(None),
+            released: Semaphore::new(0),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
@@ -196,8 +200,11 @@ async fn keys(State(published): State<Arc<Published>>) -> String {
     json!({ "keys": *published.keys.lock().unwrap() }).to_string()
 }
 
-/// Nobody has signed on with the one code, and the other one is none.
-async fn token(body: String) -> (StatusCode, String) {
+/// Nobody has signed on with the one code, and the other ones are none.
+async fn token(State(published): State<Arc<Published>>, body: String) -> (StatusCode, String) {
+    if body.contains("device_code=held") {
+        published.released.acquire().await.unwrap().forget();
+    }
     let pending = body.contains("device_code=waits");
     let word = if pending { "authorization_pending" } else { "invalid_grant" };
     (StatusCode::BAD_REQUEST, json!({ "error": word, "error_description": "no\u{1b}[31m" }).to_string())
@@ -370,6 +377,22 @@ fn an_old_token_does_not_bring_a_removed_account_back_whosever_clock_is_ahead() 
     registry.sign_on(&rules(), &word_of(registry.now()), None, true).unwrap();
 }
 
+#[test]
+fn a_token_of_before_that_nobody_has_shown_yet_does_not_bring_a_removed_account_back() {
+    let (registry, clock, _folder) = crate::desk::registry();
+    let session = registry.sign_on(&rules(), &word_of(registry.now()), None, true).unwrap();
+    // Its clock is ahead of ours by as much as it may be.
+    let unseen = word_of(registry.now().plus_ms(60_000));
+    registry.delete_account(&Running::operator(), &session.name).unwrap();
+    let refused = registry.sign_on(&rules(), &unseen, None, true).unwrap_err();
+    assert_eq!(refused.code(), "openid-account-removed");
+    // What is said later than that opens a new one.
+    clock.0.fetch_add(60_001, Ordering::SeqCst);
+    assert!(registry.sign_on(&rules(), &unseen, None, true).is_err());
+    let again = registry.sign_on(&rules(), &word_of(registry.now()), None, true).unwrap();
+    assert_ne!(again.account, session.account);
+}
+
 /// A clock of a server on which, just after it was looked at so often, an admin does something.
 struct Meanwhile {
     looks: AtomicUsize,
@@ -540,6 +563,43 @@ fn strangers_cannot_make_us_ask_the_provider_again_and_again() {
     }
     let asked = stand.published.asked.load(Ordering::SeqCst);
     assert!((2..=6).contains(&asked), "the provider was asked {asked} times");
+}
+
+#[test]
+fn a_source_has_only_so_many_codes_looked_at_while_the_provider_takes_its_time() {
+    let stand = Stand::open();
+    std::thread::scope(|scope| {
+        let (tell, told) = std::sync::mpsc::channel();
+        for _ in 0..200 {
+            let (tell, stand) = (tell.clone(), &stand);
+            scope.spawn(move || {
+                let (status, problem) = stand.shows("", &json!({ "grant": "device", "device_code": "held" }));
+                // Whoever counts may have seen enough.
+                let _ = tell.send((status, problem["code"].as_str().unwrap().to_owned()));
+            });
+        }
+        // The provider has answered nobody.
+        let first = told.recv().unwrap();
+        stand.published.released.add_permits(200);
+        assert_eq!(first, (429, "too-many-attempts".into()));
+    });
+}
+
+/// Each is given back at once, so that nobody who may sign on has to wait.
+#[test]
+fn whoever_shows_something_good_never_runs_out_of_tries() {
+    let stand = Stand::open();
+    let token = signed(&header("RS256"), &stand.claims(), |message| stand.rsa.sign(message));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..40 {
+                    let (status, told) = stand.shows("", &json!({ "grant": "token", "token": token }));
+                    assert_eq!(status, 200, "{told}");
+                }
+            });
+        }
+    });
 }
 
 #[test]
