@@ -13,10 +13,10 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use wire::admin::{Bulk, BulkDevice, BulkEvent, BulkResult, BulkSummary};
 
-use super::extract::{Ask, Body, InTenant, blocking};
+use super::extract::{Ask, Body, Course, InTenant, blocking};
 use super::problem::No;
 use super::selectors;
-use crate::listeners::http::Patience;
+use crate::listeners::Stopping;
 
 /// The most names in a call.
 const MOST_NAMES: usize = 10_000;
@@ -50,13 +50,13 @@ pub(super) async fn disable(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
-    patience: Option<Extension<Patience>>,
+    course: Course,
     Body(asked): Body<Bulk>,
 ) -> Result<Response, No> {
     described(&asked, false)?;
     let (selector, limits) = chosen(asked)?;
     limits.check(&selector)?;
-    run(registry, operator, within.tenant, patience, (selector, limits), BulkVerb::Disable).await
+    run(registry, operator, within.tenant, course, (selector, limits), BulkVerb::Disable).await
 }
 
 /// `POST /devices:enable`
@@ -64,11 +64,11 @@ pub(super) async fn enable(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
-    patience: Option<Extension<Patience>>,
+    course: Course,
     Body(asked): Body<Bulk>,
 ) -> Result<Response, No> {
     described(&asked, false)?;
-    run(registry, operator, within.tenant, patience, chosen(asked)?, BulkVerb::Enable).await
+    run(registry, operator, within.tenant, course, chosen(asked)?, BulkVerb::Enable).await
 }
 
 /// `POST /devices:label`
@@ -76,13 +76,13 @@ pub(super) async fn label(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
-    patience: Option<Extension<Patience>>,
+    course: Course,
     Body(mut asked): Body<Bulk>,
 ) -> Result<Response, No> {
     described(&asked, true)?;
     let change = selectors::change(asked.label.take(), std::mem::take(&mut asked.labels));
     change.check()?;
-    run(registry, operator, within.tenant, patience, chosen(asked)?, BulkVerb::Describe(change)).await
+    run(registry, operator, within.tenant, course, chosen(asked)?, BulkVerb::Describe(change)).await
 }
 
 /// Labels are said where they are set, and nowhere else.
@@ -103,13 +103,11 @@ pub(super) async fn run(
     registry: Registry,
     operator: Operator,
     tenant: Option<String>,
-    patience: Option<Extension<Patience>>,
+    course: Course,
     (selector, limits): (Selector, Limits),
     verb: BulkVerb,
 ) -> Result<Response, No> {
-    if let Some(Extension(patience)) = patience {
-        patience.grant();
-    }
+    let stopping = course.begin();
     let (asking, wanted) = (operator.clone(), selector.clone());
     let (tenant, targets) = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&asking, tenant.as_deref())?;
@@ -123,7 +121,8 @@ pub(super) async fn run(
             .hint("Look at them again, and say the number that they are now."));
     }
     let (answer, lines) = mpsc::channel(WAITING_PIECES);
-    let work = Work { registry, operator, tenant, verb, selector, dry_run: limits.dry_run, answer };
+    let dry_run = limits.dry_run;
+    let work = Work { registry, operator, tenant, verb, selector, dry_run, stopping, answer };
     tokio::task::spawn_blocking(move || work.run(targets));
     let lines = futures_util::stream::unfold(lines, |mut lines| async {
         let line: Bytes = lines.recv().await?;
@@ -152,22 +151,23 @@ struct Work {
     verb: BulkVerb,
     selector: Selector,
     dry_run: bool,
+    stopping: Stopping,
     answer: mpsc::Sender<Bytes>,
 }
 
 impl Work {
-    /// Without a summary the caller sees that it was cut short. Whoever has gone has agreed to all of it, so the rest
-    /// is done all the same.
+    /// Without a summary the caller sees that it was cut short: the store failed, or the server stops.
     fn run(self, mut targets: Targets) {
         let mut summary = BulkSummary::default();
         while let Some(some) = targets.take_some() {
             let chosen = (&self.selector, &some);
-            match self.registry.bulk(&self.operator, &self.tenant, &self.verb, chosen, self.dry_run) {
-                Ok(results) => self.tell(&self.told(results, &mut summary)),
-                Err(error) => {
-                    tracing::warn!(%error, "a call for many devices was cut short");
-                    return;
-                }
+            let heard =
+                match self.registry.bulk(&self.operator, &self.tenant, &self.verb, chosen, self.dry_run) {
+                    Ok(results) => self.tell(&self.told(results, &mut summary)),
+                    Err(error) => return tracing::warn!(%error, "a call for many devices was cut short"),
+                };
+            if !goes_on(self.dry_run, heard, &self.stopping) {
+                return tracing::info!(left = targets.count(), "a call for many devices ended early");
             }
         }
         self.tell(&[BulkEvent::Summary(summary)]);
@@ -188,14 +188,35 @@ impl Work {
         results.into_iter().map(one).collect()
     }
 
-    fn tell(&self, events: &[impl Serialize]) {
+    /// Whether somebody listens.
+    fn tell(&self, events: &[impl Serialize]) -> bool {
         let mut lines = Vec::with_capacity(events.len() * 60);
         for event in events {
             // The types hold nothing that JSON does not.
             let _ = serde_json::to_writer(&mut lines, event);
             lines.push(b'\n');
         }
-        // Nobody may be listening any more.
-        let _ = self.answer.blocking_send(lines.into());
+        self.answer.blocking_send(lines.into()).is_ok()
+    }
+}
+
+/// Whether the next piece is taken. Whoever has gone has agreed to all of it, so the rest is done all the same; what
+/// would become of devices is of use only to those who hear it.
+fn goes_on(dry_run: bool, heard: bool, stopping: &Stopping) -> bool {
+    !stopping.is_asked() && (heard || !dry_run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_gone_has_agreed_to_the_rest_unless_it_is_only_told() {
+        let (stopper, stop) = crate::listeners::stopper();
+        let goes_on = |dry_run, heard| goes_on(dry_run, heard, &stop.stopping());
+        assert!(goes_on(false, true) && goes_on(true, true) && goes_on(false, false));
+        assert!(!goes_on(true, false));
+        stopper.stop();
+        assert!(!goes_on(false, true) && !goes_on(false, false) && !goes_on(true, true));
     }
 }

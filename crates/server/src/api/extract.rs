@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::No;
+use crate::listeners::Stopping;
+use crate::listeners::http::Patience;
 use strict::Strict;
 
 /// A JSON body.
@@ -23,6 +25,22 @@ pub(super) struct Ask<T>(pub(super) T);
 
 /// The one varying part of the path, decoded.
 pub(super) struct Named(pub(super) String);
+
+/// What a call that takes long has to know: it may take its time, and the server may stop meanwhile.
+pub(super) struct Course {
+    patience: Option<Patience>,
+    stopping: Stopping,
+}
+
+impl Course {
+    /// Takes the leave to take long; what is left is whether the server stops.
+    pub(super) fn begin(self) -> Stopping {
+        if let Some(patience) = self.patience {
+            patience.grant();
+        }
+        self.stopping
+    }
+}
 
 /// The tenant that a call is about.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -67,6 +85,15 @@ fn unreadable(path: &str, error: &serde_json::Error) -> No {
         _ => format!("`{path}`: {error}"),
     };
     No::new(StatusCode::BAD_REQUEST, "body-malformed", detail)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Course {
+    type Rejection = No;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, No> {
+        let stopping = parts.extensions.get().cloned().ok_or_else(No::internal)?;
+        Ok(Course { patience: parts.extensions.get().cloned(), stopping })
+    }
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Ask<T> {

@@ -20,9 +20,9 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use wire::admin::{ImportEvent, ImportResult, ImportRow, ImportSummary};
 
-use crate::listeners::http::Patience;
+use crate::listeners::Stopping;
 
-use super::extract::{Ask, InTenant, blocking};
+use super::extract::{Ask, Course, InTenant, blocking};
 use super::problem::No;
 
 /// Rows that are recorded together.
@@ -37,19 +37,18 @@ pub(super) async fn import(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
     Ask(within): Ask<InTenant>,
-    patience: Option<Extension<Patience>>,
+    course: Course,
     body: Body,
 ) -> Result<Response, No> {
     let asking = operator.clone();
     let tenant =
         blocking(&registry, move |registry| registry.tenant(&asking, within.tenant.as_deref())).await?;
-    if let Some(Extension(patience)) = patience {
-        patience.grant();
-    }
+    let stopping = course.begin();
     let (answer, lines) = mpsc::channel(WAITING_PIECES);
     let (began, has_begun) = oneshot::channel();
     let reader = BodyReader::new(pump(body));
-    let importer = Importer { registry, operator, tenant, answer, summary: ImportSummary::default() };
+    let summary = ImportSummary::default();
+    let importer = Importer { registry, operator, tenant, stopping, answer, summary };
     tokio::task::spawn_blocking(move || importer.run(reader, began));
     has_begun.await.map_err(|_| No::internal())??;
     let lines = futures_util::stream::unfold(lines, |mut lines| async {
@@ -164,6 +163,7 @@ struct Importer {
     registry: Registry,
     operator: Operator,
     tenant: Tenant,
+    stopping: Stopping,
     answer: mpsc::Sender<Bytes>,
     summary: ImportSummary,
 }
@@ -206,6 +206,9 @@ impl Importer {
             }
             if !more {
                 return self.tell(&[ImportEvent::Summary(self.summary)]);
+            }
+            if waiting.is_empty() && self.stopping.is_asked() {
+                return Err(Ended::Failed("the server stops".to_owned()));
             }
         }
     }

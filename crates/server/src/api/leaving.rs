@@ -15,9 +15,7 @@ use wire::admin::{
     TimelineEntry,
 };
 
-use crate::listeners::http::Patience;
-
-use super::extract::{Ask, Body, InTenant, Named, blocking};
+use super::extract::{Ask, Body, Course, InTenant, Named, blocking};
 use super::problem::No;
 use super::shapes::{self, instant};
 use super::tagged::{IfMatch, Tagged};
@@ -64,7 +62,7 @@ pub(super) async fn decommission_many(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
     headers: HeaderMap,
-    patience: Option<Extension<Patience>>,
+    course: Course,
     Body(asked): Body<DecommissionMany>,
 ) -> Result<Response, No> {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
@@ -95,7 +93,7 @@ pub(super) async fn decommission_many(
         let limits = bulk::Limits { expected_count: asked.expected_count, dry_run: asked.dry_run };
         limits.check(&selector)?;
         let verb = BulkVerb::Decommission(grace);
-        return bulk::run(registry, operator, asked.tenant, patience, (selector, limits), verb).await;
+        return bulk::run(registry, operator, asked.tenant, course, (selector, limits), verb).await;
     }
     let left = blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, asked.tenant.as_deref())?;

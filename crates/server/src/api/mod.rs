@@ -67,6 +67,7 @@ pub fn router(registry: Registry, stopping: Stopping) -> Router {
         .route(&format!("{BASE_PATH}/"), any(problem::no_such_path))
         .route(&format!("{BASE_PATH}/{{*rest}}"), any(problem::no_such_path))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
-        .layer(Extension(feed::Readers::new(stopping)))
+        .layer(Extension(feed::Readers::new(stopping.clone())))
+        .layer(Extension(stopping))
         .with_state(registry)
 }

@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
 use domain::{Secret, Strategy};
 use engine::registry::{NewDevice, NewOperatorToken, NewProfile, Operator, Registry};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use server::api::{Need, ROUTES, Route, Verb, router};
-use server::listeners::{Peer, Stopping};
+use server::listeners::{Peer, Stopper, stopper};
 use tower::ServiceExt;
 use wire::admin::BASE_PATH;
 
@@ -24,6 +25,7 @@ use crate::desk::{self, Hands};
 pub(crate) struct House {
     router: Router,
     pub(crate) registry: Registry,
+    stopper: Stopper,
     clock: Arc<Hands>,
     folder: tempfile::TempDir,
 }
@@ -59,10 +61,15 @@ impl House {
 
     /// The same with another process on what it left behind.
     pub(crate) fn again(self) -> House {
-        let House { router, registry, clock, folder } = self;
+        let House { router, registry, clock, folder, .. } = self;
         drop((router, registry));
         let registry = desk::on(&folder, &clock);
         House::over(registry, clock, folder)
+    }
+
+    /// Asks the server to stop; what is under way goes on.
+    pub(crate) fn stop(&self) {
+        self.stopper.stop();
     }
 
     /// Lets time pass.
@@ -78,7 +85,8 @@ impl House {
     }
 
     fn over(registry: Registry, clock: Arc<Hands>, folder: tempfile::TempDir) -> House {
-        House { router: router(registry.clone(), Stopping::default()), registry, clock, folder }
+        let (stopper, stop) = stopper();
+        House { router: router(registry.clone(), stop.stopping()), registry, stopper, clock, folder }
     }
 
     pub(crate) fn token(&self, tenant: Option<&str>, life_ms: Option<u64>) -> Secret {
@@ -104,6 +112,24 @@ impl House {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
+        let response = self.begin(verb, path, token, headers, body).await;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let content_type =
+            response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status, headers, content_type: content_type.unwrap_or_default(), text }
+    }
+
+    /// The beginning of an answer; its body is still to be read.
+    pub(crate) async fn begin(
+        &self,
+        verb: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Response {
         let mut request = Request::builder().method(verb).uri(format!("{BASE_PATH}{path}"));
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -114,13 +140,7 @@ impl House {
         let mut request = request.body(body.into()).unwrap();
         let address = IpAddr::from([192, 0, 2, 1]);
         request.extensions_mut().insert(Peer { address, encrypted: false });
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let content_type =
-            response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { status, headers, content_type: content_type.unwrap_or_default(), text }
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     async fn call(&self, route: &Route, tenant: Option<&str>, token: Option<&str>) -> Answer {

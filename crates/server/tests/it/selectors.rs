@@ -1,6 +1,7 @@
 //! Devices by selector over the operator API.
 
 use axum::http::StatusCode;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::operator_api::{Answer, House};
@@ -124,6 +125,29 @@ async fn many_devices_are_shut_out_with_a_result_for_each_and_never_more_than_we
     );
     assert_eq!((&lines[1]["code"], &summary["errors"]), (&json!("device-not-found"), &json!(1)));
     assert_eq!(fleet.names("state=disabled").await, ["pump-1"]);
+}
+
+/// What a server that is asked to stop, while nobody reads, tells of a call with this body.
+async fn cut_short(path: &str, body: String) -> String {
+    let fleet = Fleet::new().await;
+    let answer = fleet.house.begin("POST", path, Some(&fleet.token), &[], body).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    fleet.house.stop();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ends_calls_for_many_devices_without_a_summary() {
+    let names: Vec<String> = (0..10_000).map(|number| format!("nobody-{number}")).collect();
+    for dry_run in [false, true] {
+        let body = json!({ "names": names, "dry_run": dry_run });
+        let told = cut_short("/devices:disable", body.to_string()).await;
+        assert!(told.lines().count() < names.len() && !told.contains("summary"));
+    }
+    let rows: String = (0..50_000).map(|number| format!("n-{number},nothing\n")).collect();
+    let told = cut_short("/devices:import", format!("name,type\n{rows}")).await;
+    assert!(told.lines().count() < 50_000 && !told.contains("summary"));
 }
 
 #[tokio::test]

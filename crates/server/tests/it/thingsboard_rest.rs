@@ -15,7 +15,7 @@ use engine::registry::{AccountChange, FeedFrom, NewAccount, NewOperatorToken, Op
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use server::api::{self, thingsboard_rest};
-use server::listeners::{Peer, Stopping};
+use server::listeners::{Peer, Stopper, stopper};
 use tower::ServiceExt;
 
 use crate::desk::{self, Hands};
@@ -26,6 +26,7 @@ pub(crate) const PASSWORD: &str = "a password of some length";
 pub(crate) struct House {
     pub(crate) registry: Registry,
     router: Router,
+    stopper: Stopper,
     clock: Arc<Hands>,
     _folder: tempfile::TempDir,
 }
@@ -54,9 +55,10 @@ impl Answer {
 impl House {
     pub(crate) fn new() -> House {
         let (registry, clock, folder) = desk::registry();
-        let router = api::router(registry.clone(), Stopping::default())
-            .merge(thingsboard_rest::router(registry.clone()));
-        let house = House { registry, router, clock, _folder: folder };
+        let (stopper, stop) = stopper();
+        let router = api::router(registry.clone(), stop.stopping())
+            .merge(thingsboard_rest::router(registry.clone(), stop.stopping()));
+        let house = House { registry, router, stopper, clock, _folder: folder };
         for role in Role::ALL {
             house.account(role.word(), *role);
         }
@@ -302,6 +304,44 @@ async fn a_stranger_keeps_no_bulk_waiting_and_what_it_types_for_a_name_is_not_ke
     let failed: Vec<_> =
         journalled.events.iter().filter(|it| it.entry.kind == "operator-sign-on-failed").collect();
     assert!(!failed.is_empty() && failed.iter().all(|it| !format!("{:?}", it.entry).contains("horse")));
+}
+
+#[tokio::test]
+async fn rows_of_an_import_are_told_by_their_lines_whatever_ends_them() {
+    for end in ["\n", "\r\n"] {
+        let house = House::new();
+        let operator = bearer(&house.log_in("operator").await.0);
+        let auth = [("x-authorization", operator.as_str()), ("content-type", "application/json")];
+        let import = async |lines: &[&str]| {
+            let columns = json!([{ "type": "NAME" }, { "type": "TYPE" }]);
+            let mapping = json!({ "columns": columns, "delimiter": ",", "header": true, "update": true });
+            let body = json!({ "file": lines.join(end), "mapping": mapping });
+            house.send("POST", "/api/device/bulk_import", &auth, body.to_string()).await
+        };
+        let told = import(&["name,type", "a,", "", "\"b", "c\",", ",", "a,"]).await;
+        assert_eq!(told.status, 200, "{}", told.text);
+        let errors = [
+            "Line 6: Device name should be specified!".to_owned(),
+            "Line 7: Device with such name already exists!".to_owned(),
+        ];
+        assert_eq!(told.json()["errorsList"], json!(errors), "{end:?}");
+        let wrong = import(&["name,type", "a,", "b,,,", ""]).await.wrong().2;
+        assert_eq!(wrong, "Line 3 has more cells than there are columns: 2", "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ends_an_import_and_says_so() {
+    let house = House::new();
+    let operator = bearer(&house.log_in("operator").await.0);
+    let auth = [("x-authorization", operator.as_str()), ("content-type", "text/csv")];
+    house.stopper.stop();
+    let rows: String = (0..1001).map(|row| format!("SN-{row:04}\n")).collect();
+    let told = house.send("POST", "/api/device/bulk_import", &auth, format!("name\n{rows}")).await;
+    assert_eq!(told.wrong().0, 503);
+    let place = "/api/tenant/devices?pageSize=1&page=0";
+    let listed = house.send("GET", place, &auth[..1], "").await.json();
+    assert_eq!(listed["totalElements"], 500, "{listed}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use super::Schemas;
-use crate::api::extract::{Ask, Body, Named};
+use crate::api::extract::{Ask, Body, Course, Named};
 use crate::api::problem::No;
 use crate::api::tagged::{IfMatch, Tagged};
 
@@ -72,6 +72,7 @@ endpoints! { () (P1) (P1 P2) (P1 P2 P3) (P1 P2 P3 P4) (P1 P2 P3 P4 P5) (P1 P2 P3
 impl<T> Part for State<T> {}
 impl<T> Part for Extension<T> {}
 impl<T> Part for Option<Extension<T>> {}
+impl Part for Course {}
 impl Part for HeaderMap {}
 impl Part for axum::body::Body {}
 // What varies in a path stands in the path.

@@ -21,6 +21,7 @@ use super::ask::{Read, tenant};
 use super::devices::{save_of, save_wrong};
 use super::error::Wrong;
 use super::login::blocking;
+use crate::listeners::Stopping;
 use crate::listeners::http::Patience;
 
 /// Rows that are recorded together.
@@ -32,6 +33,7 @@ const MOST_REASONS: usize = 1000;
 pub(super) async fn import(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
+    Extension(stopping): Extension<Stopping>,
     patience: Option<Extension<Patience>>,
     request: Request,
 ) -> Result<Json<BulkResult>, Wrong> {
@@ -39,14 +41,14 @@ pub(super) async fn import(
         patience.grant();
     }
     if is_csv(request.headers()) {
-        return stream(registry, operator, request.into_body()).await;
+        return stream(registry, operator, stopping, request.into_body()).await;
     }
     let Read(body) = Read::from_request(request, &()).await?;
     let asked = BulkRequest::parse(&body)?;
     drop(body);
     blocking(&registry, move |registry| {
         check(&asked)?;
-        let mut importing = Importing::new(registry, &operator, asked.columns, asked.update)?;
+        let mut importing = Importing::new(registry, &operator, asked.columns, asked.update, stopping)?;
         importing.run(asked.file.as_bytes(), asked.delimiter, asked.header)?;
         Ok(Json(importing.result))
     })
@@ -54,15 +56,21 @@ pub(super) async fn import(
 }
 
 /// Plain CSV: the first line names the columns.
-async fn stream(registry: Registry, operator: Operator, body: Body) -> Result<Json<BulkResult>, Wrong> {
+async fn stream(
+    registry: Registry,
+    operator: Operator,
+    stopping: Stopping,
+    body: Body,
+) -> Result<Json<BulkResult>, Wrong> {
     let reader = BodyReader::new(pump(body));
     blocking(&registry, move |registry| {
         let mut csv = reader_of(reader, b',');
         let mut names = ByteRecord::new();
         csv.read_byte_record(&mut names).map_err(|error| unreadable(&error))?;
         let columns = names.iter().map(column).collect();
-        let mut importing = Importing::new(registry, &operator, columns, true)?;
-        importing.rows(&mut csv, BodyReader::begin_row)?;
+        let mut importing = Importing::new(registry, &operator, columns, true, stopping)?;
+        // All its lines end in a line feed, the last one too.
+        importing.rows(&mut csv, BodyReader::begin_row, |_| true)?;
         Ok(Json(importing.result))
     })
     .await
@@ -98,14 +106,15 @@ fn check(asked: &BulkRequest) -> Result<(), Wrong> {
         let told = format!("The quote at line {line}, column {column} is not closed");
         return Err(Wrong::bad_request(told));
     }
-    let mut csv = reader_of(asked.file.as_bytes(), asked.delimiter);
+    let file = asked.file.as_bytes();
+    let mut csv = reader_of(file, asked.delimiter);
     let mut record = ByteRecord::new();
     let mut first = asked.header;
     while csv.read_byte_record(&mut record).map_err(|error| unreadable(&error))? {
         if !std::mem::take(&mut first) && record.len() > asked.columns.len() {
             let told = format!(
                 "Line {} has more cells than there are columns: {}",
-                line(&record),
+                line(&csv, &record, ends_in_lf(file)),
                 asked.columns.len()
             );
             return Err(Wrong::bad_request(told));
@@ -118,8 +127,19 @@ fn reader_of<R: Source>(source: R, delimiter: u8) -> csv::Reader<R> {
     ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(source)
 }
 
-fn line(record: &ByteRecord) -> u64 {
-    record.position().map_or(0, csv::Position::line)
+/// The line at which a row begins that was just read. `ends_in_lf` says whether what is read up to a place ends in a
+/// line feed: of CR LF the reader leaves the second half for later.
+fn line<R: Source>(csv: &csv::Reader<R>, record: &ByteRecord, ends_in_lf: impl Fn(u64) -> bool) -> u64 {
+    let behind = csv.position();
+    let inside = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+    behind.line().saturating_sub(inside + u64::from(ends_in_lf(behind.byte())))
+}
+
+fn ends_in_lf(file: &[u8]) -> impl Fn(u64) -> bool {
+    move |behind| {
+        let last = usize::try_from(behind).ok().and_then(|behind| behind.checked_sub(1));
+        last.and_then(|last| file.get(last)) == Some(&b'\n')
+    }
 }
 
 fn unreadable(error: &csv::Error) -> Wrong {
@@ -134,6 +154,8 @@ struct Importing<'a> {
     columns: Vec<Column>,
     /// Whether attributes and time series of devices that were there are written.
     update: bool,
+    /// What was recorded before the server is to stop stays; the caller is told that it was not all.
+    stopping: Stopping,
     /// The names that stood in the file already.
     seen: HashSet<String>,
     result: BulkResult,
@@ -161,10 +183,11 @@ impl<'a> Importing<'a> {
         operator: &'a Operator,
         columns: Vec<Column>,
         update: bool,
+        stopping: Stopping,
     ) -> Result<Importing<'a>, Wrong> {
         let tenant = tenant(registry, operator)?;
         let (seen, result) = (HashSet::new(), BulkResult::default());
-        Ok(Importing { registry, operator, tenant, columns, update, seen, result })
+        Ok(Importing { registry, operator, tenant, columns, update, stopping, seen, result })
     }
 
     fn run(&mut self, file: &[u8], delimiter: u8, header: bool) -> Result<(), Wrong> {
@@ -172,19 +195,25 @@ impl<'a> Importing<'a> {
         if header {
             csv.read_byte_record(&mut ByteRecord::new()).map_err(|error| unreadable(&error))?;
         }
-        self.rows(&mut csv, |_| {})
+        self.rows(&mut csv, |_| {}, ends_in_lf(file))
     }
 
-    fn rows<R: Source>(&mut self, csv: &mut csv::Reader<R>, begin_row: impl Fn(&R)) -> Result<(), Wrong> {
+    fn rows<R: Source>(
+        &mut self,
+        csv: &mut csv::Reader<R>,
+        begin_row: impl Fn(&R),
+        ends_in_lf: impl Fn(u64) -> bool,
+    ) -> Result<(), Wrong> {
         let mut waiting = Vec::with_capacity(ROWS_TOGETHER);
         let mut record = ByteRecord::new();
         loop {
             begin_row(csv.get_ref());
             let more = csv.read_byte_record(&mut record).map_err(|error| unreadable(&error))?;
             if more {
-                match self.read(&record) {
+                let line = line(csv, &record, &ends_in_lf);
+                match self.read(line, &record) {
                     Ok(row) => waiting.push(row),
-                    Err(why) => self.no(line(&record), &why),
+                    Err(why) => self.no(line, &why),
                 }
             }
             if waiting.len() == ROWS_TOGETHER || !more {
@@ -193,14 +222,17 @@ impl<'a> Importing<'a> {
             if !more {
                 return Ok(());
             }
+            if waiting.is_empty() && self.stopping.is_asked() {
+                return Err(Wrong::stopping());
+            }
         }
     }
 
-    fn read(&self, record: &ByteRecord) -> Result<Row, String> {
+    fn read(&self, line: u64, record: &ByteRecord) -> Result<Row, String> {
         if record.len() > self.columns.len() {
             return Err("The row has more cells than there are columns".to_owned());
         }
-        let mut row = Row { line: line(record), ..Row::default() };
+        let mut row = Row { line, ..Row::default() };
         for (cell, column) in record.iter().zip(&self.columns).filter(|(cell, _)| !cell.is_empty()) {
             let text = std::str::from_utf8(cell).map_err(|_| "A cell is not UTF-8 text".to_owned())?;
             row.take(column, text);

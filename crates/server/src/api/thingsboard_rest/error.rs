@@ -110,6 +110,12 @@ impl Wrong {
         Wrong::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::GENERAL, refusal.sentence())
     }
 
+    /// 503: what was asked for takes longer than the server goes on.
+    pub(crate) fn stopping() -> Wrong {
+        let message = "The server stops; what was done stays. The same again does the rest.";
+        Wrong::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::GENERAL, message)
+    }
+
     fn body(&self) -> (&'static str, Vec<u8>) {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let timestamp = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);

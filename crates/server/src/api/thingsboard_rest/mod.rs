@@ -21,12 +21,14 @@ mod timeseries;
 
 use std::collections::BTreeMap;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, OriginalUri};
 use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, any};
+use axum::{Extension, Router};
 use engine::Registry;
+
+use crate::listeners::Stopping;
 
 use super::Verb;
 use error::Wrong;
@@ -45,7 +47,7 @@ const MOST_STRANGERS_BYTES: usize = 16 * 1024;
 const SIGNING_ON: [&str; 2] = ["/api/auth/login", "/api/auth/token"];
 
 /// All of it. The listener puts its [`Peer`](crate::listeners::Peer) among the request's extensions.
-pub fn router(registry: Registry) -> Router {
+pub fn router(registry: Registry, stopping: Stopping) -> Router {
     let mut paths: BTreeMap<&'static str, (MethodRouter<Registry>, Vec<Verb>)> = BTreeMap::new();
     for route in ROUTES {
         let mut mounted = (route.mount)();
@@ -72,6 +74,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/api/", any(nothing_here))
         .route("/api/{*rest}", any(nothing_here))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+        .layer(Extension(stopping))
         .layer(from_fn_with_state(registry.clone(), auth::recognise))
         .with_state(registry)
 }
