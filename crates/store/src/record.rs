@@ -78,7 +78,10 @@ impl<'a, 'p> Recorder<'a, 'p> {
         if let Sql::Postgres(transaction) = self.sql {
             return postgres::Batch::record(transaction, self.pen, entries, self.now);
         }
-        let results = entries.iter().map(|entry| self.record(entry)).collect::<Result<_, _>>()?;
+        let results = entries.iter().map(|entry| self.record(entry)).collect::<Result<Vec<_>, _>>()?;
+        let recorded = entries.iter().zip(&results).filter(|(_, result)| result.is_ok());
+        let provisions = recorded.map(|(entry, _)| entry.provision);
+        devices::added(self.sql, provisions.filter(|new| new.replaces.is_none()).map(|new| &new.device))?;
         for (secret, left) in &self.uses {
             if let Some(left) = left {
                 profiles::spend(self.sql, *secret, *left)?;

@@ -20,6 +20,8 @@ const ANSWERED_AT_ONCE: u32 = 500;
 const ANSWERED_REST_MS: u64 = 5000;
 /// How long the index of texts rests when it is complete: more at once is less work.
 const TEXTS_REST_MS: u64 = 2000;
+/// How long it rests between two steps, each of some 10 ms: meanwhile the writer is there for devices.
+const TEXTS_PAUSE_MS: u64 = 50;
 
 /// How far sweeping has come, and until when it rests after a whole round.
 #[derive(Default)]
@@ -120,7 +122,7 @@ impl Store {
         }
         let any = self.0.main.read(devices::are_texts_due)?;
         let more = any && self.0.main.write(devices::index_texts)?;
-        swept.texts_rest_until = (!more).then(|| now.plus_ms(TEXTS_REST_MS));
+        swept.texts_rest_until = Some(now.plus_ms(if more { TEXTS_PAUSE_MS } else { TEXTS_REST_MS }));
         Ok(())
     }
 

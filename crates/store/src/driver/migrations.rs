@@ -42,6 +42,8 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/main/0009_sign_on.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/main/0010_selectors.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/main/0011_once.sql"), compatible_from: 2 },
+        // An older server would leave that to a trigger which is gone.
+        Step { sql: include_str!("../../migrations/main/0012_added.sql"), compatible_from: 12 },
     ],
     postgres: &[
         Step { sql: include_str!("../../migrations/postgres/main/0001_first.sql"), compatible_from: 1 },
@@ -55,6 +57,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/postgres/main/0009_sign_on.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0010_selectors.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0011_once.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/postgres/main/0012_added.sql"), compatible_from: 2 },
     ],
 };
 

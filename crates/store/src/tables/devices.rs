@@ -1,5 +1,6 @@
 //! Devices: the statements of the device path, and what operators do with devices.
 
+mod added;
 pub(crate) mod batch;
 mod labels;
 mod saving;
@@ -21,6 +22,7 @@ use crate::StoreError;
 use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 use crate::secrets::Place;
+pub(crate) use added::added;
 pub(crate) use labels::note_seen;
 pub use search::{DeviceOrder, DeviceSearch, Searched};
 pub use select::{Behind, Selection, Told};

@@ -1,9 +1,9 @@
 //! Devices by selector, page by page, and what is kept so that it is quick.
 
-use domain::{Credential, DeviceRecord, DeviceState, Timestamp, Version};
+use domain::{Credential, DeviceRecord, DeviceState, Provision, Timestamp, Version};
 use store::{Behind, Change, DeviceSearch, Selection, StoreError};
 
-use crate::house::{HOME, House, NOW, make_profile};
+use crate::house::{HOME, House, NOW, make_profile, rotate};
 
 fn write<T>(house: &House, mut f: impl FnMut(&mut Change<'_>) -> Result<T, StoreError>) -> T {
     house.store.write(|change: &mut Change<'_>| f(change)).unwrap()
@@ -155,6 +155,24 @@ fn pages_from_the_end_are_those_from_the_beginning_and_totals_follow_every_move(
     let tank = house.device("tank").unwrap();
     write(&house, |change| change.delete_device(&tank, NOW));
     assert_eq!((page(of_pumps, 6).1, page(DeviceSearch::default(), 0).1), (7, 8));
+}
+
+#[test]
+fn totals_and_texts_know_whom_a_batch_let_in_and_nobody_else() {
+    let house = House::new();
+    let gone = Provision { answered: Some(domain::QuestionId(99)), ..house.create("without an answer") };
+    let batch = [house.create("one"), house.create("two"), house.create("one"), gone];
+    assert_eq!(house.record(&batch).iter().filter(|result| result.is_ok()).count(), 2);
+    house.record(&[rotate(&batch[0].device, &house.profile, 5), house.create("another")]);
+    for _ in 0..2 {
+        let total = |text| {
+            let search = DeviceSearch { text, ..DeviceSearch::default() };
+            house.store.read(|view| view.searched(HOME, &search, 0, 9)).unwrap().total
+        };
+        assert_eq!((total(None), total(Some("ano")), total(Some("without"))), (3, 1, 0));
+        assert_eq!(select(&house, &Selection { text: Some("two"), ..Selection::default() }), ["two"]);
+        house.store.maintain(NOW).unwrap();
+    }
 }
 
 #[test]

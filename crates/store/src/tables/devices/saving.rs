@@ -2,7 +2,7 @@
 
 use domain::{DeviceKey, DeviceRecord, TenantId, Verifier, Version};
 
-use super::{Change, View, by_verifier, insert, update};
+use super::{Change, View, added, by_verifier, insert, update};
 use crate::StoreError;
 use crate::driver::{Sql, params};
 use crate::error::storable;
@@ -32,6 +32,7 @@ impl Change<'_> {
         if !insert(self.sql, record)? {
             return Ok(false);
         }
+        added(self.sql, [record])?;
         if label.is_some() || additional_info.is_some() {
             let label = label.map(|label| storable(label, "the device's label")).transpose()?;
             let info = additional_info.map(|info| storable(info, "additional information")).transpose()?;

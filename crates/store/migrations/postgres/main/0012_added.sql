@@ -1,0 +1,1 @@
+-- Nothing here: the counts that SQLite keeps are counted anew.
