@@ -87,7 +87,22 @@ fn questions(desk: &mut Desk, size: u64) -> Result<Vec<(String, Asked)>> {
         ("by label and state".to_owned(), ours("labels=site%3Ds1&state=failed")),
         ("last seen before".to_owned(), ours("seen_before=2023-11-20T00:00:00Z")),
         ("last seen after".to_owned(), ours("seen_after=2023-11-25T12:00:00Z")),
+        (
+            "by a rare label, last seen before".to_owned(),
+            ours("labels=lot%3Dl77&seen_before=2023-11-25T00:00:00Z"),
+        ),
+        ("by a rare label, never seen".to_owned(), ours("labels=lot%3Dl0&seen_before=2030-01-01T00:00:00Z")),
+        (
+            "by a label and a state that exclude each other".to_owned(),
+            ours("labels=site%3Ds1&state=disabled"),
+        ),
+        (
+            "by a label and a state, last seen, nobody".to_owned(),
+            ours("labels=site%3Ds1&state=disabled&seen_after=2023-11-15T00:00:00Z"),
+        ),
+        ("by a short text that nobody holds".to_owned(), ours("text=zz&profile=demo")),
         ("by prefix".to_owned(), ours("name_prefix=d-7f")),
+        ("by prefix, state and text".to_owned(), ours("name_prefix=d-7&state=expected&text=a0b1")),
         ("text that few hold".to_owned(), ours("text=a0b1")),
         ("text that most hold".to_owned(), ours("text=d-")),
         ("text that nobody holds".to_owned(), ours("text=nowhere")),

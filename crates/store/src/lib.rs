@@ -57,10 +57,9 @@ pub use secrets::{
 };
 pub use tables::accounts::{Account, Link, NewAccount};
 pub use tables::attributes::{Attribute, AttributeScope};
-pub use tables::devices::{Behind, DeviceOrder, DeviceRow, DeviceSearch, Searched, Selection, Told};
-pub use tables::freezes::{Freeze, Frozen};
-pub use tables::journal;
-pub use tables::once::Begun;
+pub use tables::devices::{
+    Behind, DeviceOrder, DeviceRow, DeviceSearch, Searched, Selected, Selection, Told,
+};
 pub use tables::operations::{
     Advance, Advanced, Capacity, Claim, ClaimedStep, Finished, NewOperation, OperationQuery, OperationRow,
     OperationStatus, StepFault, StepResult, StepRow, Stranger,
@@ -70,6 +69,7 @@ pub use tables::profiles::{NewProfile, ProfileRow, SecretLimits};
 pub use tables::questions::{ClaimedQuestion, HookSaid, NewQuestion, QuestionRow, Said};
 pub use tables::tenants::Tenant;
 pub use tables::{Change, View};
+pub use tables::{freezes::Freeze, freezes::Frozen, journal, once::Begun};
 pub use telemetry::{LastValue, Latest, Sample, Scope, Stretch, TelemetryStore, Value};
 
 /// The store. A clone is the same store; the last one to go closes it.

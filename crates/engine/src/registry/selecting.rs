@@ -57,7 +57,8 @@ pub(super) struct Chosen<'a> {
 
 impl Registry {
     /// A page of the tenant's devices: by name, where nothing or a prefix narrows it; those that were heard of
-    /// longest ago first, where that is asked for; else in the order in which they were made.
+    /// longest ago first, where that is asked for; else in the order in which they were made. Where few fit, a page may
+    /// hold fewer than its limit, even none: what says that it is the last one is that no other one is told behind it.
     ///
     /// # Errors
     /// `profile-not-found` and `value-invalid` for a selector or a cursor that names nothing.
@@ -84,13 +85,10 @@ impl Registry {
     ) -> Result<(Vec<DeviceRow>, Option<String>), RegistryError> {
         let selection = chosen.selection();
         let after = after.map(|cursor| self.behind(&selection, cursor)).transpose()?;
-        let most = limit as u64 + 1;
-        let mut rows =
-            self.store.read(|view| view.select_devices(tenant.id, &selection, after.as_ref(), most))?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let last = rows.last().filter(|_| more).map(|row| self.cursor(&selection.behind(row)));
-        Ok((rows, last.transpose()?))
+        let found =
+            self.store.read(|view| view.select_devices(tenant.id, &selection, after.as_ref(), limit))?;
+        let next = found.next.map(|behind| self.cursor(&behind)).transpose()?;
+        Ok((found.rows, next))
     }
 
     /// Keys tell how many devices a server has, so cursors hold public ids.

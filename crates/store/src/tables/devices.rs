@@ -1,8 +1,9 @@
 //! Devices: the statements of the device path, and what operators do with devices.
 
-mod added;
 pub(crate) mod batch;
+mod kept;
 mod labels;
+mod leads;
 mod saving;
 mod search;
 mod select;
@@ -22,11 +23,10 @@ use crate::StoreError;
 use crate::driver::{Row, Sql, params};
 use crate::error::storable;
 use crate::secrets::Place;
-pub(crate) use added::added;
+pub(crate) use kept::{added, are_texts_due, index_texts};
 pub(crate) use labels::note_seen;
 pub use search::{DeviceOrder, DeviceSearch, Searched};
-pub use select::{Behind, Selection, Told};
-pub(crate) use select::{are_texts_due, index_texts};
+pub use select::{Behind, Selected, Selection, Told};
 
 /// A device as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]

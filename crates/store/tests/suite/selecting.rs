@@ -30,10 +30,9 @@ fn select(house: &House, selection: &Selection<'_>) -> Vec<String> {
     let (mut names, mut after) = (Vec::new(), None);
     loop {
         let page = house.store.read(|view| view.select_devices(HOME, selection, after.as_ref(), 2)).unwrap();
-        after = page.last().map(|row| selection.behind(row));
-        let full = page.len() == 2;
-        names.extend(page.into_iter().map(|row| row.record.name));
-        if !full {
+        names.extend(page.rows.into_iter().map(|row| row.record.name));
+        after = page.next;
+        if after.is_none() {
             return names;
         }
     }
@@ -194,7 +193,92 @@ fn a_label_is_changed_taken_away_and_leaves_with_its_device() {
     assert_eq!(select(&house, &Selection { labels: &bonn, ..Selection::default() }), Vec::<String>::new());
     let behind = Some(Behind::Key(tank.key));
     let none = Selection { labels: &bonn, ..Selection::default() };
-    assert!(
-        house.store.read(|view| view.select_devices(HOME, &none, behind.as_ref(), 2)).unwrap().is_empty()
-    );
+    let found = house.store.read(|view| view.select_devices(HOME, &none, behind.as_ref(), 2)).unwrap();
+    assert_eq!((found.rows, found.next), (Vec::new(), None));
+}
+
+/// Whether a device is what a selection asks for, found without any index.
+fn fits(selection: &Selection<'_>, row: &store::DeviceRow) -> bool {
+    let label = row.label.as_deref().unwrap_or_default().to_lowercase();
+    let holds = |text: &str| row.record.name.to_lowercase().contains(text) || label.contains(text);
+    selection.profile.is_none_or(|profile| profile == row.record.profile)
+        && selection.states.is_none_or(|states| states.contains(&row.record.state))
+        && selection.labels.iter().all(|(key, value)| row.labels.get(key) == Some(value))
+        && row.record.name.starts_with(selection.name_prefix.unwrap_or_default())
+        && selection.text.is_none_or(|text| holds(&text.to_lowercase()))
+        && selection.seen_after.is_none_or(|then| row.seen_at.is_some_and(|at| at >= then))
+        && selection.seen_before.is_none_or(|then| row.seen_at.is_some_and(|at| at < then))
+}
+
+#[test]
+fn whatever_leads_a_selection_finds_what_looking_at_every_device_finds_in_its_order() {
+    let house = fleet();
+    let all =
+        house.store.read(|view| view.select_devices(HOME, &Selection::default(), None, 99)).unwrap().rows;
+    let seen: Vec<_> = all
+        .iter()
+        .enumerate()
+        .skip(2)
+        .map(|(at, row)| (row.record.key, Timestamp(100 + at as i64 % 3)))
+        .collect();
+    house.store.note_seen(&seen).unwrap();
+    write(&house, |change| {
+        let row = change.device_named(HOME, "pump-4")?.unwrap();
+        change.update_device(&DeviceRecord { state: DeviceState::Failed, version: Version(2), ..row.record })
+    });
+    let all =
+        house.store.read(|view| view.select_devices(HOME, &Selection::default(), None, 99)).unwrap().rows;
+    let (odd, berlin) = (labels(&[("line", "odd"), ("site", "berlin")]), labels(&[("site", "berlin")]));
+    let states = [DeviceState::Expected, DeviceState::Failed];
+    let mut found_any = 0;
+    for maintained in [false, true] {
+        for number in 0..3_usize.pow(7) {
+            let choice = |place: u32| number / 3_usize.pow(place) % 3;
+            let selection = Selection {
+                profile: [None, Some(house.profile.id), Some(domain::ProfileId(99))][choice(0)],
+                states: [None, Some(&states[..]), Some(&states[1..])][choice(1)],
+                note: None,
+                labels: [&[][..], &odd, &berlin][choice(2)],
+                name_prefix: [None, Some("pump-"), Some("t")][choice(3)],
+                text: [None, Some("MP-"), Some("an")][choice(4)],
+                seen_after: [None, Some(Timestamp(101)), Some(Timestamp(0))][choice(5)],
+                seen_before: [None, Some(Timestamp(102)), Some(Timestamp(999))][choice(6)],
+            };
+            let mut wanted: Vec<_> = all.iter().filter(|row| fits(&selection, row)).collect();
+            wanted.sort_by_key(|row| selection.behind(row));
+            let wanted: Vec<_> = wanted.into_iter().map(|row| row.record.name.clone()).collect();
+            assert_eq!(select(&house, &selection), wanted, "{selection:?}, {maintained}");
+            found_any += usize::from(!wanted.is_empty());
+        }
+        house.store.maintain(NOW).unwrap();
+    }
+    assert!(found_any > 100, "{found_any} selections found something");
+}
+
+#[test]
+fn who_asks_for_few_among_many_waits_for_no_more_than_a_part_of_them() {
+    let house = House::new();
+    let named = |(number, key)| {
+        let mut new = house.create_without_key(&format!("d-{number:05}"));
+        new.device.key = key;
+        new
+    };
+    let many: Vec<Provision> = house.keys(20_100).into_iter().enumerate().map(named).collect();
+    for some in many.chunks(500) {
+        assert!(house.record(some).iter().all(Result::is_ok));
+    }
+    house.store.maintain(NOW).unwrap();
+    let selection = Selection {
+        profile: Some(house.profile.id),
+        text: Some("99"),
+        name_prefix: Some("d-200"),
+        ..Selection::default()
+    };
+    assert_eq!(select(&house, &selection), ["d-20099"]);
+    let selection = Selection { profile: Some(house.profile.id), text: Some("99"), ..Selection::default() };
+    assert_eq!(select(&house, &selection).len(), 561);
+    let rare = Selection { states: Some(&[DeviceState::Provisioned]), note: Some("no"), ..selection };
+    let page = house.store.read(|view| view.select_devices(HOME, &rare, None, 9)).unwrap();
+    assert_eq!((page.rows.len(), page.next.is_some()), (0, !crate::POSTGRES));
+    assert_eq!(select(&house, &rare), Vec::<String>::new());
 }
