@@ -78,8 +78,7 @@ impl Server {
         let protocols = Protocols::new(faces, settings(config));
         let (stopper, stop) = listeners::stopper();
         let rest = api::thingsboard_rest::router(registry.clone(), stop.stopping())
-            .merge(api::recover::router(registry.clone(), &layout.keys))
-            .merge(api::sign_on::router(registry.clone()));
+            .merge(api::recover::router(registry.clone(), &layout.keys));
         let operators = api::router(registry.clone(), stop.stopping()).merge(rest).merge(probes::router(
             registry.clone(),
             figures.clone(),

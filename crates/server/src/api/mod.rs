@@ -1,7 +1,8 @@
 //! What operators' tools speak: our own API, below [`wire::admin::BASE_PATH`].
 //!
 //! The router is built from one list, [`ROUTES`]; a test walks the same list and finds that every route
-//! refuses a stranger, another tenant's token and an expired one.
+//! refuses a stranger, another tenant's token and an expired one. What is open to everyone is a list of its own,
+//! [`OPEN`].
 
 mod audit;
 pub mod auth;
@@ -24,7 +25,7 @@ mod routes;
 mod secrets;
 mod selectors;
 mod shapes;
-pub mod sign_on;
+mod sign_on;
 mod tagged;
 mod tenants;
 pub mod thingsboard_rest;
@@ -41,7 +42,7 @@ use wire::admin::BASE_PATH;
 
 use crate::listeners::Stopping;
 
-pub use routes::{Need, ROUTES, Route, Verb};
+pub use routes::{Need, OPEN, Open, ROUTES, Route, Verb};
 
 /// The most bytes of a request's JSON body. An import streams and has no such limit.
 const MOST_BODY_BYTES: usize = 1024 * 1024;
@@ -56,6 +57,10 @@ pub fn router(registry: Registry, stopping: Stopping) -> Router {
             (route.mount)().route_layer(from_fn_with_state((registry.clone(), route.need), auth::guard));
         let present = paths.remove(route.path).unwrap_or_default();
         paths.insert(route.path, present.merge(guarded));
+    }
+    for route in OPEN {
+        let present = paths.remove(route.path).unwrap_or_default();
+        paths.insert(route.path, present.merge((route.mount)()));
     }
     let router = paths.into_iter().fold(Router::new(), |router, (path, methods)| {
         router.route(&format!("{BASE_PATH}{path}"), methods.fallback(problem::method_not_allowed))

@@ -1,6 +1,6 @@
 //! The OpenAPI description of the operator API (OpenAPI 3.1.1), made from the code that answers.
 //!
-//! Paths, methods and roles come from [`ROUTES`], queries, bodies and answers from the types of the handlers'
+//! Paths, methods and roles come from [`ROUTES`] and [`OPEN`], queries, bodies and answers from the types of the handlers'
 //! arguments and results ([`parts`]), their schemas from the wire types ([`schemas`]). Only what no type says stands
 //! in a table ([`told`]): each call's name, its sentence and its status.
 
@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use wire::admin::{BASE_PATH, PROBLEM_CONTENT_TYPE, Problem};
 
 use super::once;
-use super::routes::{Need, ROUTES, Route, Verb};
+use super::routes::{Need, OPEN, ROUTES, Verb};
 
 pub(super) use parts::{Shape, shape_of};
 pub(super) use schemas::Schemas;
@@ -36,14 +36,34 @@ pub(super) async fn serve() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
 }
 
+/// A route of either list.
+struct Call {
+    verb: Verb,
+    path: &'static str,
+    need: Option<Need>,
+    shape: fn(&mut Schemas) -> Shape,
+}
+
+fn calls() -> impl Iterator<Item = Call> {
+    let guarded = ROUTES.iter().map(|route| Call {
+        verb: route.verb,
+        path: route.path,
+        need: Some(route.need),
+        shape: route.shape,
+    });
+    let open =
+        OPEN.iter().map(|route| Call { verb: route.verb, path: route.path, need: None, shape: route.shape });
+    guarded.chain(open)
+}
+
 /// The whole document.
 pub fn document() -> Value {
     let mut schemas = Schemas::new();
     let mut paths: Map<String, Value> = Map::new();
-    for route in ROUTES {
-        let described = operation(route, &mut schemas);
-        let verbs = paths.entry(route.path).or_insert_with(|| json!({}));
-        verbs[route.verb.word().to_lowercase()] = described;
+    for call in calls() {
+        let described = operation(&call, &mut schemas);
+        let verbs = paths.entry(call.path).or_insert_with(|| json!({}));
+        verbs[call.verb.word().to_lowercase()] = described;
     }
     schemas.answered::<Problem>();
     json!({
@@ -71,20 +91,23 @@ pub fn document() -> Value {
     })
 }
 
-fn operation(route: &Route, schemas: &mut Schemas) -> Value {
-    let mut shape = (route.shape)(schemas);
-    let told = told::of(route.verb, route.path);
+fn operation(call: &Call, schemas: &mut Schemas) -> Value {
+    let mut shape = (call.shape)(schemas);
+    let told = told::of(call.verb, call.path);
     told::amend(told.id, &mut shape, schemas);
     let mut described = json!({
         "operationId": told.id,
         "summary": told.summary,
-        "description": for_whom(route.need),
-        "tags": [tag(route.path)],
-        "responses": responses(route, told.status, &shape),
+        "description": for_whom(call.need),
+        "tags": [tag(call.path)],
+        "responses": responses(call, told.status, &shape),
     });
-    let mut parameters = path_parameters(route.path);
+    if call.need.is_none() {
+        described["security"] = json!([]);
+    }
+    let mut parameters = path_parameters(call.path);
     parameters.append(&mut shape.parameters);
-    if once::takes(route.verb, route.path) {
+    if once::takes(call.verb, call.path) {
         parameters.push(idempotency_key());
     }
     if !parameters.is_empty() {
@@ -113,14 +136,14 @@ fn path_parameters(path: &str) -> Vec<Value> {
     names.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": schema })).collect()
 }
 
-fn responses(route: &Route, status: u16, shape: &Shape) -> Value {
+fn responses(call: &Call, status: u16, shape: &Shape) -> Value {
     let mut success = json!({ "description": "Done." });
     if let Some(content) = &shape.answer {
         success["content"] = content.clone();
     }
     let mut all = Map::from_iter([(status.to_string(), success)]);
-    let asks = !shape.parameters.is_empty() || shape.body.is_some() || route.path.contains('{');
-    let changes = route.verb != Verb::Get;
+    let asks = !shape.parameters.is_empty() || shape.body.is_some() || call.path.contains('{');
+    let changes = call.verb != Verb::Get;
     let more = [(asks, 404), (changes, 409), (shape.body.is_some(), 413), (asks, 422)];
     let more = more.into_iter().filter_map(|(may, status)| may.then_some(status));
     for status in ALWAYS.into_iter().chain(more).chain(shape.refusals.iter().copied()) {
@@ -160,7 +183,8 @@ fn reason(status: u16) -> &'static str {
 }
 
 /// Which roles may call it.
-fn for_whom(need: Need) -> String {
+fn for_whom(need: Option<Need>) -> String {
+    let Some(need) = need else { return "For everyone.".to_owned() };
     let roles: Vec<_> =
         Role::ALL.iter().filter(|role| role.may(need.power())).map(|role| role.word()).collect();
     let over = if need.is_for_server() { ", of the whole server" } else { "" };
@@ -173,7 +197,7 @@ fn tag(path: &'static str) -> &'static str {
 }
 
 fn tags() -> Vec<Value> {
-    let mut tags: Vec<_> = ROUTES.iter().map(|route| tag(route.path)).collect();
+    let mut tags: Vec<_> = calls().map(|call| tag(call.path)).collect();
     tags.dedup();
     tags.sort_unstable();
     tags.dedup();
@@ -196,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_route_is_told_once_and_nothing_else_is() {
-        let mut routes: Vec<_> = ROUTES.iter().map(|route| (route.path, route.verb.word())).collect();
+        let mut routes: Vec<_> = calls().map(|call| (call.path, call.verb.word())).collect();
         let mut told: Vec<_> = told::TOLD.iter().map(|told| (told.path, told.verb.word())).collect();
         routes.sort_unstable();
         told.sort_unstable();
@@ -214,6 +238,17 @@ mod tests {
             let (status, done) = answers.iter().find(|(status, _)| status.starts_with('2')).unwrap();
             assert_eq!(done.get("content").is_none(), status == "204", "{call}: see `told::amend`");
         }
+    }
+
+    #[test]
+    fn whoever_signs_on_needs_no_token_and_everybody_else_does() {
+        let is_open = |operation: &Value| operation.get("security") == Some(&json!([]));
+        let open: Vec<_> = operations()
+            .into_iter()
+            .filter(|(_, operation)| is_open(operation))
+            .map(|(call, _)| call)
+            .collect();
+        assert_eq!(open, ["get /sign-on/openid", "post /sign-on/openid", "post /sign-on/openid/device"]);
     }
 
     #[test]

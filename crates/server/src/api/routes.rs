@@ -8,7 +8,7 @@ use engine::registry::{Operator, RegistryError};
 use super::openapi::{Schemas, Shape, shape_of};
 use super::{
     audit, auth, backups, bulk, devices, feed, freezes, import, leaving, operations, operators, profiles,
-    secrets, tenants, traces,
+    secrets, sign_on, tenants, traces,
 };
 
 /// One route: what it is called and who may call it.
@@ -19,6 +19,16 @@ pub struct Route {
     pub path: &'static str,
     /// What it needs of the caller.
     pub need: Need,
+    pub(super) mount: fn() -> MethodRouter<Registry>,
+    pub(super) shape: fn(&mut Schemas) -> Shape,
+}
+
+/// A route that is open to everyone.
+pub struct Open {
+    /// The HTTP method.
+    pub verb: Verb,
+    /// The path below the base path.
+    pub path: &'static str,
     pub(super) mount: fn() -> MethodRouter<Registry>,
     pub(super) shape: fn(&mut Schemas) -> Shape,
 }
@@ -96,7 +106,7 @@ impl Need {
 
 macro_rules! routes {
     ($($verb:ident $path:literal $need:ident $method:ident($handler:path);)*) => {
-        /// The list from which the router is built.
+        /// The list from which the router is built, but for what is [`OPEN`].
         pub const ROUTES: &[Route] = &[
             $(Route {
                 verb: Verb::$verb,
@@ -176,6 +186,26 @@ routes! {
     Post   "/secrets/reset"               Server post(secrets::reset);
     Get    "/backups"                     Server get(backups::list);
     Post   "/backups"                     Server post(backups::create);
+}
+
+macro_rules! open {
+    ($($verb:ident $path:literal $method:ident($handler:path);)*) => {
+        /// What whoever signs on calls: there is nothing to show yet.
+        pub const OPEN: &[Open] = &[
+            $(Open {
+                verb: Verb::$verb,
+                path: $path,
+                mount: || $method($handler),
+                shape: |schemas| shape_of(&$handler, schemas),
+            },)*
+        ];
+    };
+}
+
+open! {
+    Get    "/sign-on/openid"              get(sign_on::offered);
+    Post   "/sign-on/openid"              post(sign_on::sign_on);
+    Post   "/sign-on/openid/device"       post(sign_on::begin_device);
 }
 
 impl Verb {

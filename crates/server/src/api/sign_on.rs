@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::Extensions;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use domain::SignOnRefusal;
 use engine::Registry;
 use engine::registry::{AuthenticationRefusal, Session};
-use wire::admin::{BASE_PATH, OpenIdDevice, OpenIdOffered, OpenIdShown, SignedOn};
+use wire::admin::{OpenIdDevice, OpenIdOffered, OpenIdShown, SignedOn};
 use wire::thingsboard::rest::login::TOKEN_LIFE_S;
 
 use super::auth::source;
@@ -18,14 +17,6 @@ use super::extract::{Body, blocking};
 use super::problem::No;
 use super::thingsboard_rest;
 use crate::sign_on::SignOn;
-
-/// Answers three paths.
-pub fn router(registry: Registry) -> Router {
-    Router::new()
-        .route(&format!("{BASE_PATH}/sign-on/openid"), get(offered).post(sign_on))
-        .route(&format!("{BASE_PATH}/sign-on/openid/device"), post(begin_device))
-        .with_state(registry)
-}
 
 /// The provider, if there is one.
 type Provider = Option<Extension<Arc<SignOn>>>;
@@ -36,12 +27,12 @@ fn provider(provider: Provider) -> Result<Arc<SignOn>, No> {
 }
 
 /// `GET /sign-on/openid`
-async fn offered(configured: Provider) -> Result<Json<OpenIdOffered>, No> {
+pub(super) async fn offered(configured: Provider) -> Result<Json<OpenIdOffered>, No> {
     Ok(Json(provider(configured)?.offered().await?))
 }
 
 /// `POST /sign-on/openid/device`
-async fn begin_device(
+pub(super) async fn begin_device(
     State(registry): State<Registry>,
     configured: Provider,
     extensions: Extensions,
@@ -50,7 +41,7 @@ async fn begin_device(
 }
 
 /// `POST /sign-on/openid`
-async fn sign_on(
+pub(super) async fn sign_on(
     State(registry): State<Registry>,
     configured: Provider,
     extensions: Extensions,

@@ -272,6 +272,14 @@ async fn what_does_not_exist_is_told_as_a_problem() {
         );
     }
     assert_eq!(house.send("PUT", "/tenants", admin, "").await.code(), (405, "method-not-allowed".to_owned()));
+    for (verb, path, body) in [
+        ("GET", "/sign-on/openid", String::new()),
+        ("POST", "/sign-on/openid", json!({ "grant": "token", "token": "x" }).to_string()),
+        ("POST", "/sign-on/openid/device", String::new()),
+    ] {
+        assert_eq!(house.send(verb, path, None, body).await.code(), (404, "openid-off".to_owned()), "{path}");
+        assert_eq!(house.send("PUT", path, None, "").await.code(), (405, "method-not-allowed".to_owned()));
+    }
     assert_eq!(house.send("GET", "/devices?nonsense=1", admin, "").await.code().0, 400);
     assert_eq!(house.send("GET", "/devices?limit=many", admin, "").await.code().0, 400);
 }

@@ -1,11 +1,12 @@
 //! Signing on over an OpenID provider: `/sign-on/openid`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
 /// Where people sign on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct OpenIdOffered {
     /// The provider, as it calls itself.
     pub issuer: String,
@@ -22,7 +23,7 @@ pub struct OpenIdOffered {
 }
 
 /// What somebody shows to sign on.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "grant", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OpenIdShown {
     /// What the provider gave to the browser (RFC 6749, section 4.1; RFC 7636).
@@ -53,7 +54,7 @@ pub enum OpenIdShown {
 }
 
 /// Signing on at another machine has begun.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub struct OpenIdDevice {
     /// To be shown again until somebody has signed on.
     #[serde(serialize_with = "Secret::serialize_clear")]
@@ -72,7 +73,7 @@ pub struct OpenIdDevice {
 }
 
 /// Somebody has signed on.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub struct SignedOn {
     /// The account.
     pub name: String,

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -73,6 +73,7 @@ impl<T> Part for State<T> {}
 impl<T> Part for Extension<T> {}
 impl<T> Part for Option<Extension<T>> {}
 impl Part for Course {}
+impl Part for Extensions {}
 impl Part for HeaderMap {}
 impl Part for axum::body::Body {}
 // What varies in a path stands in the path.

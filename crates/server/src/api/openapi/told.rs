@@ -96,6 +96,9 @@ told! {
     Post   "/secrets/reset"               resetSecrets 200 "Gives up what does not open.";
     Get    "/backups"                     listBackups 200 "Lists backups.";
     Post   "/backups"                     createBackup 202 "Begins a backup.";
+    Get    "/sign-on/openid"              getOpenIdProvider 200 "Tells where people sign on.";
+    Post   "/sign-on/openid"              signOnByOpenId 200 "Gives a token to whoever shows what the OpenID provider gave.";
+    Post   "/sign-on/openid/device"       beginOpenIdDevice 200 "Begins to sign somebody on at another machine, by a code.";
 }
 
 /// What is told of a route; a test finds that there is something for each.
@@ -130,6 +133,8 @@ pub(super) fn amend(id: &str, shape: &mut Shape, schemas: &mut Schemas) {
             shape.answer = Some(answer);
             shape.parameters.push(last_event_id());
         }
+        // Without a provider there is nothing.
+        "getOpenIdProvider" | "beginOpenIdDevice" => shape.refusals.push(404),
         _ => {}
     }
 }
