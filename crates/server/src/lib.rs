@@ -19,6 +19,8 @@ mod probes;
 pub mod process;
 pub mod protocols;
 pub mod quickstart;
+#[cfg(test)]
+mod refusals;
 pub mod restoring;
 pub mod serve;
 pub mod sign_on;

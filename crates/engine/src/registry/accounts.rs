@@ -8,7 +8,7 @@ use serde_json::json;
 use store::{Account, Change};
 
 use super::journal::Deed;
-use super::{Operator, Registry, RegistryError, What, Who, passwords, tenants};
+use super::{Operator, Registry, RegistryError, Unique, What, Who, passwords, tenants};
 
 pub(super) const MOST_NAME_CHARS: usize = 255;
 /// The shortest password, in characters.
@@ -90,7 +90,7 @@ impl Registry {
         let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
             if change.account_by_name(name)?.is_some() {
-                return Err(RegistryError::Exists { what: What::Account, name: name.to_owned() });
+                return Err(RegistryError::Exists { what: Unique::Account, name: name.to_owned() });
             }
             let row = store::NewAccount { tenant, name, password: password.as_ref(), role: new.role };
             let id = change.create_account(row, now)?;

@@ -9,7 +9,7 @@ use store::Change;
 use store::backup::{BackupError, Manifest};
 
 use super::journal::Deed;
-use super::{Operator, Registry, RegistryError, What};
+use super::{Operator, Registry, RegistryError, Unique};
 
 /// A backup that is being made, was made, or failed.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Registry {
             return Err(RegistryError::BackupRunning);
         }
         if self.backups.folder.join(name).exists() {
-            return Err(RegistryError::Exists { what: What::Backup, name: name.to_owned() });
+            return Err(RegistryError::Exists { what: Unique::Backup, name: name.to_owned() });
         }
         *last = Some(Backup { name: name.to_owned(), state: BackupState::Running });
         let (registry, operator, name) = (self.clone(), operator.clone(), name.to_owned());

@@ -1,6 +1,6 @@
 //! Why an operator was told no.
 
-use domain::{Refusal, Role};
+use domain::{OperatorRefusal, Refusal, Role, Said};
 use store::StoreError;
 
 /// What sort of thing was looked for, as operators call it.
@@ -32,8 +32,6 @@ pub enum What {
     Credentials,
     /// A key-encryption key.
     Kek,
-    /// A backup.
-    Backup,
 }
 
 impl What {
@@ -53,45 +51,64 @@ impl What {
             What::Connector => "connector",
             What::Credentials => "credential set",
             What::Kek => "key-encryption key",
-            What::Backup => "backup",
         }
     }
 
-    fn codes(self) -> (&'static str, &'static str) {
+    /// What is said where it is not there.
+    fn absent(self) -> OperatorRefusal {
         match self {
-            What::Tenant => ("tenant-not-found", "tenant-exists"),
-            What::OperatorToken => ("operator-token-not-found", "operator-token-exists"),
-            What::Account => ("account-not-found", "account-exists"),
-            What::Profile => ("profile-not-found", "profile-exists"),
-            What::GroupSecret => ("group-secret-not-found", "group-secret-exists"),
-            What::Freeze => ("freeze-not-found", "freeze-exists"),
-            What::Trace => ("trace-not-found", "trace-exists"),
-            What::Device => ("device-not-found", "device-exists"),
-            What::Operation => ("operation-not-found", "operation-exists"),
-            What::Approval => ("approval-not-found", "approval-exists"),
-            What::Connector => ("connector-not-found", "connector-exists"),
-            What::Credentials => ("credentials-not-found", "credentials-exist"),
-            What::Kek => ("kek-not-found", "kek-exists"),
-            What::Backup => ("backup-not-found", "backup-exists"),
+            What::Tenant => OperatorRefusal::TenantNotFound,
+            What::OperatorToken => OperatorRefusal::OperatorTokenNotFound,
+            What::Account => OperatorRefusal::AccountNotFound,
+            What::Profile => OperatorRefusal::ProfileNotFound,
+            What::GroupSecret => OperatorRefusal::GroupSecretNotFound,
+            What::Freeze => OperatorRefusal::FreezeNotFound,
+            What::Trace => OperatorRefusal::TraceNotFound,
+            What::Device => OperatorRefusal::DeviceNotFound,
+            What::Operation => OperatorRefusal::OperationNotFound,
+            What::Approval => OperatorRefusal::ApprovalNotFound,
+            What::Connector => OperatorRefusal::ConnectorNotFound,
+            What::Credentials => OperatorRefusal::CredentialsNotFound,
+            What::Kek => OperatorRefusal::KekNotFound,
+        }
+    }
+}
+
+/// What has a name that nothing else of its sort has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unique {
+    /// A tenant.
+    Tenant,
+    /// An account of an operator.
+    Account,
+    /// A profile.
+    Profile,
+    /// A device.
+    Device,
+    /// A backup.
+    Backup,
+}
+
+impl Unique {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Unique::Tenant => "tenant",
+            Unique::Account => "account",
+            Unique::Profile => "profile",
+            Unique::Device => "device",
+            Unique::Backup => "backup",
         }
     }
 
-    fn listing(self) -> &'static str {
+    /// What is said where there is one already.
+    fn present(self) -> Said {
         match self {
-            What::Tenant => "See which there are: muster tenant list.",
-            What::OperatorToken => "See which there are: muster operator token list.",
-            What::Account => "See which there are: muster operator list.",
-            What::Profile => "See which there are: muster profile list.",
-            What::GroupSecret => "See which there are: muster profile show NAME.",
-            What::Freeze => "See which there are: muster freeze list.",
-            What::Trace => "See which there are: muster trace list.",
-            What::Device => "See which there are: muster device list.",
-            What::Operation => "See which there are: muster operation list.",
-            What::Approval => "See which there are: muster approval list --all.",
-            What::Connector => "See which there are: muster connector list.",
-            What::Credentials => "Give the device credentials, or let it provision.",
-            What::Kek => "See which there are: muster secrets list.",
-            What::Backup => "See which there are: muster backup list.",
+            Unique::Tenant => OperatorRefusal::TenantExists.into(),
+            Unique::Account => OperatorRefusal::AccountExists.into(),
+            Unique::Profile => OperatorRefusal::ProfileExists.into(),
+            Unique::Device => Refusal::DeviceExists.into(),
+            Unique::Backup => OperatorRefusal::BackupExists.into(),
         }
     }
 }
@@ -111,7 +128,7 @@ pub enum RegistryError {
     #[error("There is a {} `{name}` already.", what.word())]
     Exists {
         /// What it collides with.
-        what: What,
+        what: Unique,
         /// Its name.
         name: String,
     },
@@ -268,86 +285,58 @@ impl From<StoreError> for RegistryError {
 }
 
 impl RegistryError {
+    /// What it is called in the manual.
+    pub fn said(&self) -> Said {
+        let said = match self {
+            RegistryError::NotFound { what, .. } => what.absent(),
+            RegistryError::Exists { what, .. } => return what.present(),
+            RegistryError::CredentialsInUse { elsewhere: false } => return Refusal::CredentialsInUse.into(),
+            RegistryError::CredentialsInUse { elsewhere: true } => {
+                return Refusal::CredentialsInUseElsewhere.into();
+            }
+            RegistryError::CredentialsRefused(refusal) => return (*refusal).into(),
+            RegistryError::OtherProfile { .. } => return Refusal::DeviceOfOtherProfile.into(),
+            RegistryError::Leaving { .. } => return Refusal::DeviceLeaving.into(),
+            RegistryError::Store(error) => return error.refusal().into(),
+            RegistryError::ProvisionKeyInUse => OperatorRefusal::ProvisionKeyInUse,
+            RegistryError::VersionChanged { .. } => OperatorRefusal::VersionChanged,
+            RegistryError::RevisionChanged { .. } => OperatorRefusal::RevisionChanged,
+            RegistryError::StandChanged { .. } => OperatorRefusal::PreconditionFailed,
+            RegistryError::ProfileInUse { .. } => OperatorRefusal::ProfileInUse,
+            RegistryError::DefaultProfile { .. } => OperatorRefusal::ProfileDefault,
+            RegistryError::NotStopped { .. } => OperatorRefusal::OperationNotStopped,
+            RegistryError::StepNotOpen { .. } => OperatorRefusal::StepNotOpen,
+            RegistryError::Decided { .. } => OperatorRefusal::ApprovalDecided,
+            RegistryError::NotLeaving { .. } => OperatorRefusal::DeviceNotLeaving,
+            RegistryError::GraceOver { .. } => OperatorRefusal::GraceOver,
+            RegistryError::Joined { .. } => OperatorRefusal::DeviceJoined,
+            RegistryError::Invalid { .. } => OperatorRefusal::ValueInvalid,
+            RegistryError::BackupRunning => OperatorRefusal::BackupRunning,
+            RegistryError::TracesExhausted => OperatorRefusal::TracesExhausted,
+            RegistryError::KekUnavailable(_) => OperatorRefusal::KekUnavailable,
+            RegistryError::KekNeeded { .. } => OperatorRefusal::KekNeeded,
+            RegistryError::Forbidden => OperatorRefusal::RightMissing,
+            RegistryError::RoleInsufficient { .. } => OperatorRefusal::RoleInsufficient,
+        };
+        said.into()
+    }
+
     /// The stable word for it.
     pub fn code(&self) -> &'static str {
-        match self {
-            RegistryError::NotFound { what, .. } => what.codes().0,
-            RegistryError::Exists { what, .. } => what.codes().1,
-            RegistryError::ProvisionKeyInUse => "provision-key-in-use",
-            RegistryError::VersionChanged { .. } => "version-changed",
-            RegistryError::RevisionChanged { .. } => "revision-changed",
-            RegistryError::StandChanged { .. } => "precondition-failed",
-            RegistryError::CredentialsInUse { elsewhere: false } => Refusal::CredentialsInUse.code(),
-            RegistryError::CredentialsInUse { elsewhere: true } => Refusal::CredentialsInUseElsewhere.code(),
-            RegistryError::CredentialsRefused(refusal) => refusal.code(),
-            RegistryError::ProfileInUse { .. } => "profile-in-use",
-            RegistryError::DefaultProfile { .. } => "profile-default",
-            RegistryError::OtherProfile { .. } => Refusal::DeviceOfOtherProfile.code(),
-            RegistryError::NotStopped { .. } => "operation-not-stopped",
-            RegistryError::StepNotOpen { .. } => "step-not-open",
-            RegistryError::Decided { .. } => "approval-decided",
-            RegistryError::Leaving { .. } => Refusal::DeviceLeaving.code(),
-            RegistryError::NotLeaving { .. } => "device-not-leaving",
-            RegistryError::GraceOver { .. } => "grace-over",
-            RegistryError::Joined { .. } => "device-joined",
-            RegistryError::Invalid { .. } => "value-invalid",
-            RegistryError::BackupRunning => "backup-running",
-            RegistryError::TracesExhausted => "traces-exhausted",
-            RegistryError::KekUnavailable(_) => "kek-unavailable",
-            RegistryError::KekNeeded { .. } => "kek-needed",
-            RegistryError::Forbidden => "right-missing",
-            RegistryError::RoleInsufficient { .. } => "role-insufficient",
-            RegistryError::Store(error) => error.refusal().code(),
-        }
+        self.said().code()
     }
 
     /// What to try.
     pub fn hint(&self) -> &'static str {
         match self {
-            RegistryError::NotFound { what, .. } => what.listing(),
-            RegistryError::Exists { .. } => "Choose another name, or change the one that is there.",
-            RegistryError::ProvisionKeyInUse => {
-                "Choose another key, or leave it out and let the server make one."
-            }
-            RegistryError::VersionChanged { .. } => {
-                "Look at it again (muster profile show) and repeat the change."
-            }
-            RegistryError::RevisionChanged { .. } => "Look at it again and repeat the save.",
-            RegistryError::StandChanged { .. } => {
-                "Look at it again, and repeat the change with its new ETag."
-            }
+            RegistryError::Exists { .. } => OperatorRefusal::TenantExists.hint(),
             RegistryError::CredentialsInUse { .. } => "Choose others, or let the server make a token.",
-            RegistryError::CredentialsRefused(refusal) => refusal.hint(),
-            RegistryError::ProfileInUse { .. } => "Delete the devices, or give them another profile.",
-            RegistryError::DefaultProfile { .. } => "Make another one the default first.",
             RegistryError::OtherProfile { .. } => "Delete the device and add it under the other profile.",
-            RegistryError::NotStopped { .. } | RegistryError::StepNotOpen { .. } => {
-                "Look at its steps: muster operation show NUMBER."
-            }
-            RegistryError::Decided { .. } => {
-                "Let the device be asked about anew: muster approval forget NUMBER."
-            }
             RegistryError::Leaving { .. } => "See how far it is: muster device timeline NAME.",
-            RegistryError::NotLeaving { .. } => "Look at its state: muster device show NAME.",
-            RegistryError::GraceOver { .. } => {
-                "Once every neighbour knows, it may come anew: muster device show NAME."
-            }
-            RegistryError::Joined { .. } => "Let it leave: muster device decommission NAME --grace 0s.",
-            RegistryError::Invalid { .. } => "Correct the value and try again.",
-            RegistryError::BackupRunning => "Wait for it: muster backup list.",
-            RegistryError::TracesExhausted => "End some: muster trace list, muster trace off NAME.",
-            RegistryError::KekUnavailable(_) => {
-                "Put the key where the server looks for it, or correct [keys] in its configuration."
-            }
             RegistryError::KekNeeded { values: 0, .. } => {
                 "It is the one that seals. Take another one first: muster secrets kek add."
             }
-            RegistryError::KekNeeded { .. } => "Wrap them by the new key first: muster secrets kek rewrap.",
-            RegistryError::Forbidden => "Use a token for the whole server: muster operator token create.",
-            RegistryError::RoleInsufficient { .. } => {
-                "Ask somebody whose role allows it, or an admin for another role: muster operator set --role."
-            }
-            RegistryError::Store(error) => error.refusal().hint(),
+            _ => self.said().hint(),
         }
     }
 

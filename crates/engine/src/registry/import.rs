@@ -9,7 +9,7 @@ use store::{Change, DeviceRow, StoreError};
 
 use super::journal::Deed;
 use super::labels::{DeviceChange, check_label_key, check_label_value};
-use super::{Operator, Registry, RegistryError, Tenant, What, installers};
+use super::{Operator, Registry, RegistryError, Tenant, Unique, What, installers};
 
 /// A device that is to be expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,10 +109,10 @@ impl<'a> Entering<'a> {
         match change.device_named(self.tenant.id, name.as_str())? {
             None => self.create(change, &name, profile, wanted),
             Some(_) if self.existing == Existing::Refused => {
-                Err(RegistryError::Exists { what: What::Device, name: name.as_str().to_owned() })
+                Err(RegistryError::Exists { what: Unique::Device, name: name.as_str().to_owned() })
             }
             Some(row) if installers::is_hidden(change, self.operator, row.record.key)? => {
-                Err(RegistryError::Exists { what: What::Device, name: row.record.name })
+                Err(RegistryError::Exists { what: Unique::Device, name: row.record.name })
             }
             Some(row) if row.record.profile != profile => Err(other_profile(change, &row.record)?),
             Some(row) => self.update(change, &row, wanted),

@@ -49,7 +49,7 @@ pub use backups::{Backup, BackupState};
 pub use bulk::{BulkResults, BulkVerb, Done, Targets};
 pub use credentials::{Chosen, CredentialsSave, DeviceCredentials};
 pub use devices::{Device, DevicePage};
-pub use error::{RegistryError, What};
+pub use error::{RegistryError, Unique, What};
 pub use explain::{ExplainedCheck, Explanation, Supposed};
 pub use feed::{Event, Events, From as FeedFrom};
 pub use finding::{Found, Search};

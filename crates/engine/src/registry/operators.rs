@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use domain::{CredentialKeys, Power, Role, Secret, SignOnRefusal, TenantId, Timestamp};
+use domain::{
+    CredentialKeys, OperatorRefusal, Power, Refusal, Role, Said, Secret, SignOnRefusal, TenantId, Timestamp,
+};
 use serde_json::json;
 use store::{Change, StoreError};
 
@@ -54,19 +56,19 @@ pub struct NewOperatorToken<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticationRefusal {
     /// Nobody holds such a token.
-    #[error("This token is not known.")]
+    #[error("{}", OperatorRefusal::TokenUnknown.sentence())]
     Unknown,
     /// Its time is over.
-    #[error("This token has expired.")]
+    #[error("{}", OperatorRefusal::TokenExpired.sentence())]
     Expired,
     /// An operator revoked it.
-    #[error("This token has been revoked.")]
+    #[error("{}", OperatorRefusal::TokenRevoked.sentence())]
     Revoked,
     /// No account has this name and this password.
-    #[error("No account has this name and this password.")]
+    #[error("{}", OperatorRefusal::PasswordWrong.sentence())]
     Password,
     /// The account is shut out.
-    #[error("This account is disabled.")]
+    #[error("{}", OperatorRefusal::AccountDisabled.sentence())]
     Disabled,
     /// A provider's word does not let anybody in.
     #[error("{}{}", refusal.sentence(), told(detail.as_deref()))]
@@ -77,7 +79,7 @@ pub enum AuthenticationRefusal {
         detail: Option<String>,
     },
     /// Too many wait to be let in.
-    #[error("Too many wait to be let in.")]
+    #[error("{}", OperatorRefusal::Busy.sentence())]
     Busy,
     /// Too many tokens from this source were not good.
     #[error("Too many failed authentications came from this address.")]
@@ -90,18 +92,31 @@ pub enum AuthenticationRefusal {
 // === impl AuthenticationRefusal ===
 
 impl AuthenticationRefusal {
+    /// What it is called in the manual.
+    pub fn said(&self) -> Said {
+        match self {
+            AuthenticationRefusal::Unknown => OperatorRefusal::TokenUnknown.into(),
+            AuthenticationRefusal::Expired => OperatorRefusal::TokenExpired.into(),
+            AuthenticationRefusal::Revoked => OperatorRefusal::TokenRevoked.into(),
+            AuthenticationRefusal::Password => OperatorRefusal::PasswordWrong.into(),
+            AuthenticationRefusal::Disabled => OperatorRefusal::AccountDisabled.into(),
+            AuthenticationRefusal::Busy => OperatorRefusal::Busy.into(),
+            AuthenticationRefusal::SignOn { refusal, .. } => (*refusal).into(),
+            AuthenticationRefusal::TooMany => Refusal::TooManyAttempts.into(),
+            AuthenticationRefusal::Store(error) => error.refusal().into(),
+        }
+    }
+
     /// The stable word for it.
     pub fn code(&self) -> &'static str {
+        self.said().code()
+    }
+
+    /// What to try.
+    pub fn hint(&self) -> &'static str {
         match self {
-            AuthenticationRefusal::Unknown => "token-unknown",
-            AuthenticationRefusal::Expired => "token-expired",
-            AuthenticationRefusal::Revoked => "token-revoked",
-            AuthenticationRefusal::Password => "password-wrong",
-            AuthenticationRefusal::Disabled => "account-disabled",
-            AuthenticationRefusal::SignOn { refusal, .. } => refusal.code(),
-            AuthenticationRefusal::Busy => "busy",
-            AuthenticationRefusal::TooMany => "too-many-attempts",
-            AuthenticationRefusal::Store(error) => error.refusal().code(),
+            AuthenticationRefusal::TooMany => "Use a token that is good; the limit refills by itself.",
+            _ => self.said().hint(),
         }
     }
 
@@ -114,14 +129,6 @@ impl AuthenticationRefusal {
                 | AuthenticationRefusal::TooMany
                 | AuthenticationRefusal::SignOn { refusal: SignOnRefusal::Unreachable, .. }
         )
-    }
-
-    /// What to try, where it is not plain from the sentence.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            AuthenticationRefusal::SignOn { refusal, .. } => Some(refusal.hint()),
-            _ => None,
-        }
     }
 }
 

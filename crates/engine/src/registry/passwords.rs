@@ -289,4 +289,22 @@ mod tests {
             assert_eq!(doorkeepers.ask(Lane::Fresh, move || number).await, Some(number));
         }
     }
+
+    #[tokio::test]
+    async fn more_than_can_wait_are_turned_away() {
+        let doorkeepers = Doorkeepers::default();
+        // All of them are at something that does not end.
+        let (held, holds) = std::sync::mpsc::channel::<()>();
+        let holds = Arc::new(Mutex::new(holds));
+        let hold = || {
+            let holds = Arc::clone(&holds);
+            // It ends when the test does.
+            move || assert!(holds.lock().recv().is_err())
+        };
+        assert!((0..=2 * MOST_WAITING).any(|_| doorkeepers.push(Lane::Fresh, Box::new(hold())).is_none()));
+        assert_eq!(doorkeepers.ask(Lane::Fresh, || ()).await, None);
+        // Who comes by another way is not concerned.
+        assert!(doorkeepers.push(Lane::Known, Box::new(|| ())).is_some());
+        drop(held);
+    }
 }

@@ -22,7 +22,7 @@ use self::checks::{check_attributes, check_key, check_known, check_length, check
 pub use saving::ProfileSave;
 
 use super::journal::Deed;
-use super::{Operator, Registry, RegistryError, Tenant, What};
+use super::{Operator, Registry, RegistryError, Tenant, Unique, What};
 
 /// Random letters and digits in a key or secret that the server makes (thingsboard page, section 2).
 const MADE_CHARS: usize = 20;
@@ -231,7 +231,7 @@ impl Registry {
         let now = self.now();
         let made = self.store.write(|change: &mut Change<'_>| {
             if change.profile_by_name(tenant.id, name)?.is_some() {
-                return Err(RegistryError::Exists { what: What::Profile, name: name.to_owned() });
+                return Err(RegistryError::Exists { what: Unique::Profile, name: name.to_owned() });
             }
             if change.provision_key_is_taken(&key)? {
                 return Err(RegistryError::ProvisionKeyInUse);

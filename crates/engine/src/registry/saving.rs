@@ -10,7 +10,7 @@ use store::{Change, DeviceRow, StoreError, ToSeal};
 use super::credentials::{Chosen, credential_free};
 use super::import::check_label;
 use super::journal::Deed;
-use super::{Device, Operator, Registry, RegistryError, Tenant, What, public_id};
+use super::{Device, Operator, Registry, RegistryError, Tenant, Unique, What, public_id};
 use crate::ports::Farewell;
 
 /// The most bytes of what programs keep with a device.
@@ -378,7 +378,7 @@ fn label(save: &DeviceSave) -> Option<&str> {
 }
 
 fn taken(name: &str) -> RegistryError {
-    RegistryError::Exists { what: What::Device, name: name.to_owned() }
+    RegistryError::Exists { what: Unique::Device, name: name.to_owned() }
 }
 
 fn unknown(save: &DeviceSave) -> RegistryError {

@@ -8,7 +8,7 @@ use serde_json::json;
 use store::{Change, StoreError, Tenant, View};
 
 use super::journal::Deed;
-use super::{Operator, Registry, RegistryError, Right, What};
+use super::{Operator, Registry, RegistryError, Right, Unique, What};
 
 impl Registry {
     /// Makes a tenant.
@@ -21,7 +21,7 @@ impl Registry {
         let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
             if change.tenant_by_name(name.as_str())?.is_some() {
-                return Err(RegistryError::Exists { what: What::Tenant, name: name.as_str().to_owned() });
+                return Err(RegistryError::Exists { what: Unique::Tenant, name: name.as_str().to_owned() });
             }
             let tenant = change.create_tenant(name.as_str(), now)?;
             let detail = json!({ "name": tenant.name });

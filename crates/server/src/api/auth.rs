@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, Request, State};
-use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use domain::Secret;
+use domain::{OperatorRefusal, Secret};
 use engine::Registry;
 use engine::registry::{AuthenticationRefusal, Operator, Right};
 use schemars::JsonSchema;
@@ -60,12 +60,7 @@ async fn authenticate(
 ) -> Result<Operator, No> {
     let Some(token) = bearer(headers) else {
         metrics::counter!("muster_operator_failures_total", "code" => "token-missing").increment(1);
-        return Err(No::new(
-            StatusCode::UNAUTHORIZED,
-            "token-missing",
-            "The request carries no operator token.",
-        )
-        .hint("Send it as `Authorization: Bearer TOKEN`."));
+        return Err(No::of(OperatorRefusal::TokenMissing));
     };
     if let Some(sign_on) = sign_on.filter(|sign_on| sign_on.is_meant_by(token.expose())) {
         let session = sign_on.recognise(registry, &token, For::Call, source).await?;

@@ -4,9 +4,10 @@ use std::io;
 
 use axum::body::Body as Stream;
 use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use domain::OperatorRefusal;
 use engine::Registry;
 use engine::registry::{BulkResults, BulkVerb, Done, Operator, RegistryError, Selector, Targets, Tenant};
 use serde::Serialize;
@@ -39,9 +40,7 @@ impl Limits {
         if selector.names.is_some() || self.dry_run || self.expected_count.is_some() {
             return Ok(());
         }
-        let detail = "`expected_count` says how many devices the selector is thought to find.";
-        Err(No::new(StatusCode::UNPROCESSABLE_ENTITY, "count-missing", detail)
-            .hint("Ask with `dry_run` first: its summary counts them."))
+        Err(No::of(OperatorRefusal::CountMissing))
     }
 }
 
@@ -117,8 +116,7 @@ pub(super) async fn run(
     .await?;
     if limits.expected_count.is_some_and(|count| count != targets.count()) {
         let detail = format!("They are {} devices; nothing was done.", targets.count());
-        return Err(No::new(StatusCode::CONFLICT, "count-changed", detail)
-            .hint("Look at them again, and say the number that they are now."));
+        return Err(No::new(OperatorRefusal::CountChanged, detail));
     }
     let (answer, lines) = mpsc::channel(WAITING_PIECES);
     let dry_run = limits.dry_run;

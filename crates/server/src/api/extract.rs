@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use bytes::Bytes;
+use domain::OperatorRefusal;
 use engine::Registry;
 use engine::registry::RegistryError;
 use schemars::JsonSchema;
@@ -55,11 +56,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, No> {
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let (status, code) = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
-                _ => (StatusCode::BAD_REQUEST, "body-unreadable"),
+            let refusal = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => OperatorRefusal::BodyTooLarge,
+                _ => OperatorRefusal::BodyUnreadable,
             };
-            No::new(status, code, rejection.body_text())
+            No::new(refusal, rejection.body_text())
         })?;
         parse(&bytes).map(Body)
     }
@@ -84,7 +85,7 @@ fn unreadable(path: &str, error: &serde_json::Error) -> No {
         (".", _) => error.to_string(),
         _ => format!("`{path}`: {error}"),
     };
-    No::new(StatusCode::BAD_REQUEST, "body-malformed", detail)
+    No::new(OperatorRefusal::BodyMalformed, detail)
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Course {
@@ -102,7 +103,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Ask<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, No> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(query)) => Ok(Ask(query)),
-            Err(rejection) => Err(No::new(StatusCode::BAD_REQUEST, "query-malformed", rejection.body_text())),
+            Err(rejection) => Err(No::new(OperatorRefusal::QueryMalformed, rejection.body_text())),
         }
     }
 }
@@ -113,7 +114,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, No> {
         match Path::<String>::from_request_parts(parts, state).await {
             Ok(Path(name)) => Ok(Named(name)),
-            Err(rejection) => Err(No::new(StatusCode::BAD_REQUEST, "path-malformed", rejection.body_text())),
+            Err(rejection) => Err(No::new(OperatorRefusal::PathMalformed, rejection.body_text())),
         }
     }
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
+use domain::OperatorRefusal;
 use engine::Registry;
 use engine::registry::{Event, Events, FeedFrom, Operator};
 use futures_util::stream::unfold;
@@ -114,10 +115,8 @@ struct Stream {
 }
 
 fn stream(reader: Reader, first: Events, readers: &Readers) -> Result<Response, No> {
-    let place = Arc::clone(&readers.places).try_acquire_owned().map_err(|_| {
-        No::new(StatusCode::SERVICE_UNAVAILABLE, "readers-full", "Too many streams of events are open.")
-            .hint("Close one, or read a page at a time.")
-    })?;
+    let place =
+        Arc::clone(&readers.places).try_acquire_owned().map_err(|_| No::of(OperatorRefusal::ReadersFull))?;
     let stream = Stream {
         reader,
         waiting: first.events.into(),

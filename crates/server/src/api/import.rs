@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, Bytes};
 use csv::{ByteRecord, ReaderBuilder};
+use domain::OperatorRefusal;
 use engine::Registry;
 use engine::registry::{Imported, NewDevice, Operator, RegistryError, Tenant};
 use futures_util::StreamExt;
@@ -251,7 +252,7 @@ impl Importer {
 fn columns(csv: &mut csv::Reader<BodyReader>) -> Result<Columns, No> {
     let mut header = ByteRecord::new();
     csv.read_byte_record(&mut header)
-        .map_err(|error| No::new(StatusCode::BAD_REQUEST, "csv-unreadable", error.to_string()))?;
+        .map_err(|error| No::new(OperatorRefusal::CsvUnreadable, error.to_string()))?;
     let names: Vec<String> = header.iter().map(column_name).collect();
     let place = |wanted: &str| names.iter().position(|name| name == wanted);
     let unknown = names.iter().find(|name| !matches!(name.as_str(), "name" | "type" | "label"));
@@ -271,8 +272,7 @@ fn column_name(bytes: &[u8]) -> String {
 }
 
 fn bad_header(detail: String) -> No {
-    No::new(StatusCode::BAD_REQUEST, "csv-header-invalid", detail)
-        .hint("The first line is `name,type,label`; `type` names the profile, and `label` may be left out.")
+    No::new(OperatorRefusal::CsvHeaderInvalid, detail)
 }
 
 /// `behind` is the line behind the row.
@@ -311,7 +311,7 @@ fn told(line: u64, name: &str, result: Result<Imported, RegistryError>) -> Impor
 }
 
 fn unreadable(line: u64, name: &str, detail: &str) -> ImportRow {
-    let (code, detail) = (Some("row-unreadable".to_owned()), Some(detail.to_owned()));
+    let (code, detail) = (Some(OperatorRefusal::RowUnreadable.code().to_owned()), Some(detail.to_owned()));
     ImportRow { line, name: name.to_owned(), result: ImportResult::Error, code, detail }
 }
 

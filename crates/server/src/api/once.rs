@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use domain::OperatorRefusal;
 use engine::Registry;
 use engine::registry::{Once, OnceCall, Operator};
 use wire::admin::{BASE_PATH, PROBLEM_CONTENT_TYPE};
@@ -51,10 +52,7 @@ pub(super) fn key(request: &Request) -> Result<Option<String>, No> {
         return Ok(None);
     }
     let key = value.to_str().ok().filter(|key| (1..=MOST_KEY_BYTES).contains(&key.len()));
-    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
-        let detail = "`Idempotency-Key` has 1 to 255 visible characters of ASCII.";
-        No::new(StatusCode::BAD_REQUEST, "idempotency-key-invalid", detail)
-    })
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| No::of(OperatorRefusal::IdempotencyKeyInvalid))
 }
 
 /// Carries a call out, or tells what came of it.
@@ -66,9 +64,9 @@ pub(super) async fn run(
     next: Next,
 ) -> Result<Response, No> {
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, MOST_BODY_BYTES).await.map_err(|_| {
-        No::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too long, or ended early.")
-    })?;
+    let body = to_bytes(body, MOST_BODY_BYTES)
+        .await
+        .map_err(|_| No::new(OperatorRefusal::BodyTooLarge, "The body is too long, or ended early."))?;
     let path = parts.uri.path().strip_prefix(BASE_PATH).unwrap_or_default();
     let shows_once = CALLS.iter().any(|(call, shows_once)| *call == path && *shows_once);
     let call = parts.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
@@ -93,35 +91,18 @@ async fn earlier(registry: &Registry, operator: &Operator, once: OnceCall) -> Re
         match blocking(registry, move |registry| registry.begin_once(&asking, &once)).await? {
             Once::Go => return Ok(None),
             Once::Running => tokio::time::sleep(REST).await,
-            Once::Other => {
-                let detail = "This `Idempotency-Key` came with another request.";
-                return Err(No::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
-                    .hint("Take a new key for each thing that is to be made."));
-            }
-            Once::Unknown => {
-                let detail = "The server ended while it carried this call out; nobody knows how far it came.";
-                return Err(No::new(StatusCode::CONFLICT, "idempotency-outcome-unknown", detail)
-                    .hint("Look whether it was made; if not, ask again with a new key."));
-            }
-            Once::Full => {
-                let detail = "10000 calls with keys of this caller are remembered, for 24 hours each.";
-                return Err(No::new(StatusCode::TOO_MANY_REQUESTS, "idempotency-keys-full", detail));
-            }
+            Once::Other => return Err(No::of(OperatorRefusal::IdempotencyKeyReused)),
+            Once::Unknown => return Err(No::of(OperatorRefusal::IdempotencyOutcomeUnknown)),
+            Once::Full => return Err(No::of(OperatorRefusal::IdempotencyKeysFull)),
             Once::Ended { status, answer } => return told(status, answer).map(Some),
         }
     }
-    let detail = "The same call is being carried out.";
-    Err(No::new(StatusCode::CONFLICT, "idempotency-running", detail).hint("Ask again in a moment."))
+    Err(No::of(OperatorRefusal::IdempotencyRunning))
 }
 
 /// The answer of before.
 fn told(status: u16, answer: Option<String>) -> Result<Response, No> {
-    let Some(answer) = answer else {
-        let detail =
-            "The call was carried out. Its answer held a secret, which was shown then and never again.";
-        return Err(No::new(StatusCode::CONFLICT, "idempotency-answer-withheld", detail)
-            .hint("If the answer was lost: rotate the secret, or revoke the token and make another one."));
-    };
+    let Some(answer) = answer else { return Err(No::of(OperatorRefusal::IdempotencyAnswerWithheld)) };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     let json = if status.is_success() { "application/json" } else { PROBLEM_CONTENT_TYPE };
     let mut headers = HeaderMap::new();

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::OriginalUri;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::Kind;
+use domain::{Kind, OperatorRefusal, Refusal, Said};
 use engine::StoreError;
 use engine::registry::{AuthenticationRefusal, RegistryError};
 use wire::admin::{PROBLEM_CONTENT_TYPE, Problem};
@@ -14,23 +14,25 @@ use wire::admin::{PROBLEM_CONTENT_TYPE, Problem};
 pub struct No(Box<Problem>);
 
 impl No {
-    /// A no with a code that programs test.
-    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> No {
+    /// A no, with what happened in particular.
+    pub fn new(refusal: OperatorRefusal, detail: impl Into<String>) -> No {
+        No::told(status_of(refusal), refusal.into(), detail.into(), refusal.hint())
+    }
+
+    /// A no of which nothing more is to be said.
+    pub fn of(refusal: OperatorRefusal) -> No {
+        No::new(refusal, refusal.sentence())
+    }
+
+    fn told(status: StatusCode, said: Said, detail: String, hint: &str) -> No {
         No(Box::new(Problem {
             kind: "about:blank".to_owned(),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
-            detail: Some(detail.into()),
-            code: code.to_owned(),
-            hint: None,
+            detail: Some(detail),
+            code: said.code().to_owned(),
+            hint: Some(hint.to_owned()),
         }))
-    }
-
-    /// The same, with something to try.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> No {
-        self.0.hint = Some(hint.into());
-        self
     }
 
     /// The code that programs test.
@@ -45,8 +47,9 @@ impl No {
 
     /// A failure of ours that nobody can do anything about from outside.
     pub fn internal() -> No {
-        let refusal = domain::Refusal::Internal;
-        No::new(StatusCode::INTERNAL_SERVER_ERROR, refusal.code(), refusal.sentence()).hint(refusal.hint())
+        let refusal = Refusal::Internal;
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        No::told(status, refusal.into(), refusal.sentence().to_owned(), refusal.hint())
     }
 }
 
@@ -71,67 +74,57 @@ impl From<RegistryError> for No {
         if let RegistryError::Store(store) = &error {
             tracing::warn!(error = %store, "a call of the operator API failed");
         }
-        No::new(registry_status(&error), error.code(), error.to_string()).hint(error.hint())
+        No::told(registry_status(&error), error.said(), error.to_string(), error.hint())
     }
 }
 
 impl From<AuthenticationRefusal> for No {
     fn from(refusal: AuthenticationRefusal) -> No {
         let status = match &refusal {
-            AuthenticationRefusal::Unknown
-            | AuthenticationRefusal::Expired
-            | AuthenticationRefusal::Revoked
-            | AuthenticationRefusal::Password
-            | AuthenticationRefusal::Disabled => StatusCode::UNAUTHORIZED,
-            AuthenticationRefusal::SignOn { refusal, .. } => sign_on_status(refusal.kind()),
-            AuthenticationRefusal::TooMany | AuthenticationRefusal::Busy => StatusCode::TOO_MANY_REQUESTS,
             AuthenticationRefusal::Store(error) => store_status(error),
+            refusal => status_by_kind(match refusal.said() {
+                Said::Operator(refusal) => refusal.kind(),
+                Said::Device(refusal) => refusal.kind(),
+                Said::SignOn(refusal) => refusal.kind(),
+            }),
         };
-        let no = No::new(status, refusal.code(), refusal.to_string());
-        match refusal.hint() {
-            Some(hint) => no.hint(hint),
-            None => no,
-        }
+        No::told(status, refusal.said(), refusal.to_string(), refusal.hint())
     }
 }
 
-fn sign_on_status(kind: Kind) -> StatusCode {
+/// The HTTP status of a no to an operator.
+pub fn status_of(refusal: OperatorRefusal) -> StatusCode {
+    match refusal {
+        OperatorRefusal::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        OperatorRefusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        OperatorRefusal::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        OperatorRefusal::ValueInvalid
+        | OperatorRefusal::CountMissing
+        | OperatorRefusal::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+        refusal => status_by_kind(refusal.kind()),
+    }
+}
+
+fn status_by_kind(kind: Kind) -> StatusCode {
     match kind {
-        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Malformed => StatusCode::BAD_REQUEST,
+        Kind::Unproven => StatusCode::UNAUTHORIZED,
         Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::UNAUTHORIZED,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
+/// What devices are told by these words is another thing where an operator asks.
 fn registry_status(error: &RegistryError) -> StatusCode {
-    match error {
-        RegistryError::NotFound { .. } => StatusCode::NOT_FOUND,
-        RegistryError::Exists { .. }
-        | RegistryError::ProvisionKeyInUse
-        | RegistryError::VersionChanged { .. }
-        | RegistryError::RevisionChanged { .. }
-        | RegistryError::CredentialsInUse { .. }
-        | RegistryError::ProfileInUse { .. }
-        | RegistryError::DefaultProfile { .. }
-        | RegistryError::OtherProfile { .. }
-        | RegistryError::NotStopped { .. }
-        | RegistryError::StepNotOpen { .. }
-        | RegistryError::Decided { .. }
-        | RegistryError::Leaving { .. }
-        | RegistryError::NotLeaving { .. }
-        | RegistryError::GraceOver { .. }
-        | RegistryError::Joined { .. }
-        | RegistryError::BackupRunning
-        | RegistryError::TracesExhausted
-        | RegistryError::KekUnavailable(_)
-        | RegistryError::KekNeeded { .. } => StatusCode::CONFLICT,
-        RegistryError::Invalid { .. } | RegistryError::CredentialsRefused(_) => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
-        RegistryError::Forbidden | RegistryError::RoleInsufficient { .. } => StatusCode::FORBIDDEN,
-        RegistryError::StandChanged { .. } => StatusCode::PRECONDITION_FAILED,
-        RegistryError::Store(error) => store_status(error),
+    match (error, error.said()) {
+        (RegistryError::Store(error), _) => store_status(error),
+        (RegistryError::CredentialsRefused(_), _) => StatusCode::UNPROCESSABLE_ENTITY,
+        (_, Said::Operator(refusal)) => status_of(refusal),
+        _ => StatusCode::CONFLICT,
     }
 }
 
@@ -144,11 +137,11 @@ fn store_status(error: &StoreError) -> StatusCode {
 
 /// Nothing answers at this path.
 pub async fn no_such_path(OriginalUri(uri): OriginalUri) -> No {
-    No::new(StatusCode::NOT_FOUND, "path-not-found", format!("Nothing answers at `{}`.", uri.path()))
+    No::new(OperatorRefusal::PathNotFound, format!("Nothing answers at `{}`.", uri.path()))
 }
 
 /// The path exists, but not with this method.
 pub async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> No {
     let detail = format!("`{}` does not take {method}.", uri.path());
-    No::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+    No::new(OperatorRefusal::MethodNotAllowed, detail)
 }

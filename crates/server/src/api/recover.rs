@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{Extensions, StatusCode};
+use axum::http::Extensions;
 use axum::routing::post;
 use axum::{Json, Router};
-use domain::Secret;
+use domain::{OperatorRefusal, Secret};
 use engine::Registry;
 use wire::admin::{BASE_PATH, OperatorAccount, RECOVERY_FILE, Recovery};
 
@@ -43,6 +43,5 @@ async fn recover(
 }
 
 fn nothing_asked() -> No {
-    No::new(StatusCode::FORBIDDEN, "recovery-not-asked", "Nobody asked for it on the server's own machine.")
-        .hint("Use `muster --data DIR admin recover NAME` as the user that the server runs as.")
+    No::of(OperatorRefusal::RecoveryNotAsked)
 }

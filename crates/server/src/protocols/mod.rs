@@ -1,7 +1,5 @@
 //! The wires that devices speak: meaning only. Each turns its own words into the domain's and back.
 
-#[cfg(test)]
-mod refusals;
 pub mod thingsboard;
 
 use std::pin::Pin;

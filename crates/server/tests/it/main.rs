@@ -10,6 +10,7 @@ mod hooks;
 mod listeners;
 mod openid;
 mod operator_api;
+mod problems;
 mod repeated;
 mod replay;
 mod roles;

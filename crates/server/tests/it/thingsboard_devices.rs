@@ -1,7 +1,7 @@
 //! ThingsBoard's REST interface: what the recorded exchanges do not show of devices, credentials and profiles.
 
 use domain::Secret;
-use engine::registry::{NewAccount, Operator};
+use engine::registry::{NewAccount, NewDevice, Operator};
 use serde_json::{Value, json};
 use server::api::thingsboard_rest::ROUTES;
 
@@ -93,6 +93,29 @@ async fn more_devices_than_one_call_makes_are_refused_whole() {
     assert_eq!(made[1]["error"]["status"], 400, "{made}");
     let taken = "Device credentials are already assigned to another device!";
     assert_eq!((&made[2]["error"]["message"], &made[2]["name"]), (&json!(taken), &json!("b")));
+}
+
+#[tokio::test]
+async fn what_has_changed_or_is_needed_is_neither_saved_over_nor_deleted() {
+    let visit = Visit::of("admin").await;
+    let mut pump = visit.post("/api/device", json!({ "name": "pump" })).await;
+    visit.post("/api/device", pump.clone()).await;
+    pump["version"] = json!(1);
+    assert_eq!(visit.no("POST", "/api/device", pump).await.0, 409);
+    let made = visit.post("/api/deviceProfile", profile(&Value::Null)).await;
+    visit.post("/api/device", json!({ "name": "valve", "type": "pumps" })).await;
+    let delete = async |profile: &Value| {
+        visit.no("DELETE", &format!("/api/deviceProfile/{}", id(profile)), Value::Null).await.2
+    };
+    assert_eq!(delete(&made).await, "The device profile referenced by the devices cannot be deleted!");
+    let default = visit.get("/api/deviceProfileInfo/default").await;
+    assert_eq!(delete(&default).await, "Deletion of Default Device Profile is prohibited!");
+    // One that is announced holds nothing yet.
+    let tenant = visit.house.registry.tenant(&Operator::server("test"), None).unwrap();
+    let new = NewDevice { name: "late".into(), profile: "pumps".into(), label: None, labels: Vec::new() };
+    let late = visit.house.registry.add_device(&Operator::server("test"), &tenant, &new).unwrap();
+    let credentials = format!("/api/device/{}/credentials", late.id);
+    assert_eq!(visit.no("GET", &credentials, Value::Null).await.2, "Requested item wasn't found!");
 }
 
 #[tokio::test]

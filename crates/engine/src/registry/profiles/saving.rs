@@ -7,7 +7,9 @@ use serde_json::json;
 use store::{Change, ProfileRow, View};
 
 use super::checks::check_key;
-use super::{DEFAULT_GRACE_PERIOD_MS, Limits, ProfileView, described, found, limits_of, shown, stored};
+use super::{
+    DEFAULT_GRACE_PERIOD_MS, Limits, ProfileView, Unique, described, found, limits_of, shown, stored,
+};
 use crate::registry::journal::Deed;
 use crate::registry::public_id::{self, IdKind};
 use crate::registry::{Operator, Registry, RegistryError, Tenant, What};
@@ -334,7 +336,7 @@ impl Registry {
         if present.is_none_or(|present| present.name != name)
             && view.profile_by_name(tenant.id, name)?.is_some()
         {
-            return Err(RegistryError::Exists { what: What::Profile, name: name.to_owned() });
+            return Err(RegistryError::Exists { what: Unique::Profile, name: name.to_owned() });
         }
         if present.is_none_or(|present| present.provision_key != key) && view.provision_key_is_taken(key)? {
             return Err(RegistryError::ProvisionKeyInUse);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Kind, Refusal};
-use engine::registry::{AuthenticationRefusal, RegistryError, What};
+use engine::registry::{AuthenticationRefusal, RegistryError, Unique, What};
 use wire::thingsboard::{ErrorBody, ErrorCode, FrameworkErrorBody};
 
 /// A no, on its way to a client of ThingsBoard's.
@@ -185,8 +185,10 @@ fn missing(what: What, name: &str) -> String {
 /// What ThingsBoard says where we would say it otherwise (sections 6.2 and 11.4).
 fn words(error: &RegistryError) -> Option<&'static str> {
     Some(match error {
-        RegistryError::Exists { what: What::Device, .. } => "Device with such name already exists!",
-        RegistryError::Exists { what: What::Profile, .. } => "Device profile with such name already exists!",
+        RegistryError::Exists { what: Unique::Device, .. } => "Device with such name already exists!",
+        RegistryError::Exists { what: Unique::Profile, .. } => {
+            "Device profile with such name already exists!"
+        }
         RegistryError::ProvisionKeyInUse => "Device profile with such provision device key already exists!",
         RegistryError::CredentialsInUse { elsewhere: false } => {
             "Device credentials are already assigned to another device!"

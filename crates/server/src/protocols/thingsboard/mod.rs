@@ -66,7 +66,7 @@ impl Protocol for ThingsBoard {
 
 /// What a device is told of a refusal, for the manual.
 #[cfg(test)]
-pub(super) fn refused_in_words(refusal: domain::Refusal) -> String {
+pub(crate) fn refused_in_words(refusal: domain::Refusal) -> String {
     match refuse::provision(refusal, true) {
         refuse::Refusing::Answer(wire::thingsboard::ProvisionResponse::Failure { error_msg }) => {
             format!("`FAILURE`, {error_msg}")

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use domain::{Kind, Refusal, SignOnRefusal};
+use domain::{Kind, OperatorRefusal, Refusal, SignOnRefusal};
 
-use super::thingsboard;
+use crate::api::problem::status_of;
+use crate::protocols::thingsboard;
 
 const HEAD: &str = "\
 # Refusals
@@ -33,6 +34,20 @@ API, and `muster` shows sentence and hint. Each refusal stands in the journal as
 |---|---|---|---|
 ";
 
+/// What stands before the third table.
+const OPERATORS_HEAD: &str = "
+## The operator API
+
+Operators and their programs hear these codes from the [operator API](openapi.md), and `muster` shows sentence and hint; an
+answer may say more exactly what happened. Besides there are those of signing on, and, of the first table, those that
+speak of what an operator gives a device (`device-exists`, `device-of-other-profile`, `device-leaving`,
+`credentials-…`), `too-many-attempts` with 429, and whatever the store may say (`store-unavailable`, `storage-full`,
+`secrets-locked`, `internal`). ThingsBoard's REST says the same in ThingsBoard's words.
+
+| Code | Status | What happened | What to try |
+|---|---|---|---|
+";
+
 #[test]
 fn the_manual_lists_every_refusal_as_it_is() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/refusals.md");
@@ -56,6 +71,11 @@ fn table() -> String {
     for refusal in SignOnRefusal::ALL {
         let (code, kind) = (refusal.code(), word(refusal.kind()));
         writeln!(page, "| `{code}` | {kind} | {} | {} |", refusal.sentence(), refusal.hint()).unwrap();
+    }
+    page += OPERATORS_HEAD;
+    for refusal in OperatorRefusal::ALL {
+        let (code, status) = (refusal.code(), status_of(*refusal).as_u16());
+        writeln!(page, "| `{code}` | {status} | {} | {} |", refusal.sentence(), refusal.hint()).unwrap();
     }
     page
 }
