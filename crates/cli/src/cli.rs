@@ -86,7 +86,7 @@ enum Command {
     Backup(backup::Command),
     /// Act as a fleet of devices: provision them, measure, report
     Simulate(Box<simulate::Args>),
-    /// Sign on at a server, with a browser
+    /// Sign on at a server: with a browser, or with a password
     Login(login::Login),
     /// Sign off, and forget the server
     Logout(login::Logout),
@@ -222,6 +222,8 @@ mod tests {
         "muster operator list",
         "muster operator set ann --role viewer --disabled off",
         "muster operator password ann --password-file -",
+        "muster --server http://s login --user ann --password-file -",
+        "muster --server http://s login far --sso --device",
         "muster operator remove ann --yes",
         "muster --data d admin recover root --password-file f",
         "muster freeze on --profile p --secret 3 --reason lost",

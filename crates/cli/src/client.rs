@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use wire::Secret;
 use wire::admin::{BASE_PATH, Page, Problem};
 
@@ -189,11 +189,15 @@ impl Client {
 
     async fn refused(&self, response: Response) -> Failure {
         let status = response.status();
-        let problem = response.json::<Problem>().await.ok();
+        let body = response.bytes().await.unwrap_or_default();
+        let problem = serde_json::from_slice::<Problem>(&body).ok();
         let kind = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Kind::Unauthorized,
             _ => Kind::Refused,
         };
+        if let Ok(Told { message }) = serde_json::from_slice(&body) {
+            return Failure::new(kind, message);
+        }
         let Some(problem) = problem else {
             return Failure::new(kind, format!("the server answered {status} without saying why"))
                 .hint(format!("is {} a Muster server of this version?", self.base));
@@ -211,7 +215,7 @@ impl Client {
                 Some("the folder may belong to another server than the one that listens there now".to_owned())
             }
             StatusCode::UNAUTHORIZED if self.origin.session.is_some() => {
-                Some("the session is over: sign on anew with `muster login --sso`".to_owned())
+                Some("the session is over: sign on anew with `muster login`".to_owned())
             }
             StatusCode::UNAUTHORIZED => Some(
                 "the token is wrong, has expired or was revoked; `muster operator token create` makes a new one"
@@ -221,6 +225,12 @@ impl Client {
             _ => None,
         }
     }
+}
+
+/// A refusal of ThingsBoard's interface, where people sign on.
+#[derive(Deserialize)]
+struct Told {
+    message: String,
 }
 
 fn base_url(text: &str) -> Result<Url, Failure> {

@@ -33,12 +33,14 @@ pub(crate) struct Session {
     ends_at_s: u64,
 }
 
-/// What a renewed session is.
+/// What begins a session, or goes on with one.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Renewed {
-    token: Secret,
-    refresh_token: Secret,
+pub(crate) struct Renewed {
+    /// For `Authorization: Bearer`.
+    pub(crate) token: Secret,
+    /// For another token.
+    pub(crate) refresh_token: Secret,
 }
 
 impl Session {
@@ -58,7 +60,7 @@ impl Session {
     pub(crate) fn read(file: &Path) -> Result<Session, Failure> {
         let unusable = |why: String| {
             Failure::usage(format!("{} holds no session: {why}", file.display()))
-                .hint("sign on: muster login --sso")
+                .hint("sign on: muster login")
         };
         let text =
             fs::read(file).map(zeroize::Zeroizing::new).map_err(|error| unusable(error.to_string()))?;

@@ -82,6 +82,7 @@ fn every_example_of_the_page_on_operators_runs() -> Result<()> {
     let printed = run(&server, &examples(&page))?;
     let wanted = [
         "ann@example.org",
+        "You are signed on as ann@example.org",
         "\"actor\":\"account:ann@example.org\"",
         "the key of lot 7 was found in a forum",
         "root@example.org",

@@ -197,8 +197,18 @@ fn write_private(file: &Path, recovery: &Recovery) -> Result<(), Failure> {
 }
 
 impl PasswordFrom {
-    /// The password; a typed one is typed twice.
+    /// A new password; a typed one is typed twice.
     fn read(&self) -> Result<Secret, Failure> {
+        let password = self.known()?;
+        let is_typed = self.password_file.is_none();
+        if is_typed && values::hidden("The same again: ")?.expose() != password.expose() {
+            return Err(Failure::new(Kind::Unconfirmed, "the two are not the same"));
+        }
+        Ok(password)
+    }
+
+    /// A password that its owner knows.
+    pub(crate) fn known(&self) -> Result<Secret, Failure> {
         if let Some(file) = &self.password_file {
             return values::secret_from(file);
         }
@@ -206,11 +216,7 @@ impl PasswordFrom {
             return Err(Failure::usage("nobody sits at a terminal to type the password")
                 .hint("--password-file - reads it from standard input"));
         }
-        let typed = values::hidden("Password: ")?;
-        if values::hidden("The same again: ")?.expose() != typed.expose() {
-            return Err(Failure::new(Kind::Unconfirmed, "the two are not the same"));
-        }
-        Ok(typed)
+        values::hidden("Password: ")
     }
 }
 

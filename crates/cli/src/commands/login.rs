@@ -1,6 +1,7 @@
-//! `muster login --sso` and `muster logout`: sessions of people whom an OpenID provider vouches for.
+//! `muster login` and `muster logout`: sessions of people who have an account at the server, or for whom an OpenID
+//! provider vouches.
 //!
-//! The browser is sent to the provider and comes back to this program, which listens for that moment on this machine
+//! For the latter the browser is sent to the provider and comes back to this program, which listens for that moment on this machine
 //! alone (RFC 8252). Only the code that it brings and what the challenge was made of (RFC 7636) open a session.
 
 use std::fs;
@@ -12,18 +13,21 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::{Method, Url};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use wire::Secret;
 use wire::admin::{OpenIdDevice, OpenIdOffered, OpenIdShown, SignedOn};
+use wire::thingsboard::rest::login::TOKEN_LIFE_S;
 
+use super::account::PasswordFrom;
 use crate::client::Client;
 use crate::connection::{Connection, ServerFlags};
 use crate::contexts::{Context, Contexts};
 use crate::failure::{Failure, Kind};
 use crate::render::Output;
-use crate::session::Session;
+use crate::session::{Renewed, Session};
 
 /// Where a server answers to whoever signs on.
 const PATH: &[&str] = &["sign-on", "openid"];
@@ -42,8 +46,13 @@ pub(crate) struct Login {
     /// What the server is to be called; without this, as the host in its address
     name: Option<String>,
     /// Sign on at the OpenID provider that the server trusts
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "user")]
     sso: bool,
+    /// Sign on with this account of the server's own, and its password
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["sso", "device", "no_browser"])]
+    user: Option<String>,
+    #[command(flatten)]
+    password: PasswordFrom,
     /// Sign on with a browser on another machine, by typing a code there
     #[arg(long)]
     device: bool,
@@ -65,23 +74,24 @@ impl Login {
         let client = client_for(&url, Secret::from(""))?;
         let name = self.name.clone().map_or_else(|| host_of(&url), Ok)?;
         let file = Contexts::session_file(&name)?;
-        let offered: OpenIdOffered = client.get(PATH, &[]).await?;
-        let signed_on = match self.device {
-            true => by_device(&client).await?,
-            false => self.by_browser(&client, &offered).await?,
+        let signed_on = match &self.user {
+            Some(user) => by_password(&client, user, &self.password.known()?).await?,
+            None if self.device => by_device(&client).await?,
+            None => self.by_browser(&client).await?,
         };
         keep(&signed_on, &name, url, &file, out)
     }
 
-    async fn by_browser(&self, client: &Client, offered: &OpenIdOffered) -> Result<SignedOn, Failure> {
+    async fn by_browser(&self, client: &Client) -> Result<SignedOn, Failure> {
+        let offered: OpenIdOffered = client.get(PATH, &[]).await?;
         let door = Door::open(&offered.redirect_uri).await?;
         let (verifier, state, nonce): (_, _, String) = (random()?, random()?, random()?);
-        let address = begin(offered, &door.redirect_uri, &verifier, &state, &nonce)?;
+        let address = begin(&offered, &door.redirect_uri, &verifier, &state, &nonce)?;
         told(&format!("Sign on here:\n\n  {address}\n"));
         if !self.no_browser {
             open_browser(&address);
         }
-        let waited = timeout(PATIENCE, door.code(offered, &state)).await;
+        let waited = timeout(PATIENCE, door.code(&offered, &state)).await;
         let code = waited.map_err(|_| not_in_time())??;
         let redirect_uri = door.redirect_uri.into();
         let shown = OpenIdShown::Code { code, code_verifier: verifier, redirect_uri, nonce };
@@ -137,6 +147,14 @@ fn keep(
     out.note(&format!(
         "You are signed on as {who}; the server is called {name}, and is used where none is named."
     ))
+}
+
+/// Accounts of the server's own sign on as ThingsBoard's clients do.
+async fn by_password(client: &Client, user: &str, password: &Secret) -> Result<SignedOn, Failure> {
+    let asked = json!({ "username": user, "password": password.expose() });
+    let begun: Renewed = client.post_to("/api/auth/login", &asked).await?;
+    let Renewed { token, refresh_token } = begun;
+    Ok(SignedOn { name: user.to_owned(), token, expires_in_s: TOKEN_LIFE_S.unsigned_abs(), refresh_token })
 }
 
 /// Whoever sits at another machine types a code there, and we ask until that is done.

@@ -28,13 +28,16 @@ pub(super) fn asked(asked: admin::Selector) -> Result<Selector, RegistryError> {
     })
 }
 
-/// `KEY=VALUE,KEY=VALUE`
+/// `KEY=VALUE,KEY=VALUE`. Without a pair it is refused: whoever names labels does not mean every device.
 fn pairs(text: &str) -> Result<Vec<(String, String)>, RegistryError> {
+    let unfit = || RegistryError::invalid("labels", "it is a list such as `site=berlin,line=3`.");
     let pair = |pair: &str| match pair.split_once('=') {
         Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
-        None => Err(RegistryError::invalid("labels", "it is a list such as `site=berlin,line=3`.")),
+        None => Err(unfit()),
     };
-    text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect()
+    let pairs: Vec<_> =
+        text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect::<Result<_, _>>()?;
+    if pairs.is_empty() { Err(unfit()) } else { Ok(pairs) }
 }
 
 /// What is to be changed of what operators say of a device. An empty note takes it away.

@@ -76,8 +76,15 @@ async fn devices_are_listed_by_label_state_profile_prefix_and_text() {
     assert_eq!(fleet.names("state=expected").await, ["zeta-thing", "pump-1", "pump-2", "tank"]);
     assert_eq!(fleet.names("").await, ["pump-1", "pump-2", "tank", "zeta-thing"]);
     assert_eq!(fleet.names("seen_before=2100-01-01T00:00:00Z").await, Vec::<String>::new());
-    for wrong in ["labels=berlin", "labels=a%20b=c", "state=blue", "seen_after=noon", "text=tank&cursor=tank"]
-    {
+    for wrong in [
+        "labels=berlin",
+        "labels=",
+        "labels=,",
+        "labels=a%20b=c",
+        "state=blue",
+        "seen_after=noon",
+        "text=tank&cursor=tank",
+    ] {
         let answer = fleet.get(&format!("/devices?{wrong}")).await;
         assert_eq!(answer.code(), (422, "value-invalid".to_owned()), "{wrong}");
     }
