@@ -1,5 +1,5 @@
 //! Writes the starting corpora of all targets to `corpus/`, from the recordings in `crates/wire/testdata`:
-//! documents as they are, MQTT packets as one byte for the version and the packet.
+//! documents and certificates as they are, MQTT packets as one byte for the version and the packet.
 //!
 //! Run from anywhere: `cargo run --manifest-path fuzz/Cargo.toml --bin seeds`.
 
@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for target in ["provision_request", "provision_response", "telemetry"] {
         copy_documents(&testdata.join("thingsboard").join(target), &corpus.join(target))?;
     }
+    copy_documents(&testdata.join("x509"), &corpus.join("certificate"))?;
     write_packets(&testdata.join("mqtt/packets.txt"), &corpus.join("mqtt_packet"))
 }
 

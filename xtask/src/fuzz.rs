@@ -8,7 +8,8 @@ use crate::cache;
 use crate::planted;
 use crate::run::{Run, program};
 
-const TARGETS: [&str; 4] = ["mqtt_packet", "provision_request", "provision_response", "telemetry"];
+const TARGETS: [&str; 5] =
+    ["certificate", "mqtt_packet", "provision_request", "provision_response", "telemetry"];
 
 /// How long a planted bug may hide, in seconds.
 const PLANTED_SECONDS: u64 = 60;

@@ -10,5 +10,6 @@ pub mod openid;
 pub mod proxy_protocol;
 pub mod secret;
 pub mod thingsboard;
+pub mod x509;
 
 pub use secret::{Secret, SecretBytes};
