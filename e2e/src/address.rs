@@ -44,6 +44,12 @@ impl Address {
     pub fn mqtt(self) -> SocketAddr {
         (self.0, 1883).into()
     }
+
+    /// Where MQTT over TLS is served, by a server that was told to.
+    #[must_use]
+    pub fn mqtts(self) -> SocketAddr {
+        (self.0, 8883).into()
+    }
 }
 
 #[cfg(test)]

@@ -111,7 +111,9 @@ impl Inquiry<'_> {
                 Credential::Derived(_) => {
                     self.profile.pre_provisioned_credentials == PreProvisionedCredentials::Keep
                 }
-                Credential::Token(..) | Credential::Basic(..) => matches!(self.wish, Some(Wish::ServerMade)),
+                Credential::Token(..) | Credential::Basic(..) | Credential::Certificate(..) => {
+                    matches!(self.wish, Some(Wish::ServerMade))
+                }
                 Credential::None => false,
             }
     }

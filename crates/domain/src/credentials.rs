@@ -6,6 +6,8 @@ use crate::{Generation, Held, Refusal, Secret, Verifier};
 pub const MAX_ID_CHARS: usize = 255;
 /// The most characters of an MQTT password (thingsboard page, section 6.1).
 pub const MAX_PASSWORD_CHARS: usize = 1024;
+/// The most characters of a certificate's text (thingsboard page, section 6.1).
+pub const MAX_CERTIFICATE_CHARS: usize = 16 << 10;
 
 /// The keyed functions that turn what a device chose into what we compare. The keys live with the secrets.
 pub trait CredentialKeys {
@@ -26,6 +28,8 @@ pub enum Credential {
     Token(Generation, Verifier),
     /// MQTT client id, user name and password that the device chose.
     Basic(Generation, Verifier, BasicParts),
+    /// A certificate that the device chose, or its fingerprint.
+    Certificate(Generation, Verifier),
 }
 
 impl Credential {
@@ -36,6 +40,7 @@ impl Credential {
             Credential::Derived(_) => "token",
             Credential::Token(..) => "chosen-token",
             Credential::Basic(..) => "mqtt-basic",
+            Credential::Certificate(..) => "x509",
         }
     }
 
@@ -43,9 +48,21 @@ impl Credential {
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Credential::None => None,
-            Credential::Derived(generation)
-            | Credential::Token(generation, _)
-            | Credential::Basic(generation, ..) => Some(*generation),
+            Credential::Derived(generation) => Some(*generation),
+            Credential::Token(..) | Credential::Basic(..) | Credential::Certificate(..) => {
+                self.chosen().map(|(generation, _)| generation)
+            }
+        }
+    }
+
+    /// Of what was chosen, by the device or for it: the generation, and the verifier of its credentials id, which no
+    /// other device has.
+    pub fn chosen(&self) -> Option<(Generation, Verifier)> {
+        match self {
+            Credential::None | Credential::Derived(_) => None,
+            Credential::Token(generation, verifier)
+            | Credential::Basic(generation, verifier, _)
+            | Credential::Certificate(generation, verifier) => Some((*generation, *verifier)),
         }
     }
 
@@ -55,6 +72,7 @@ impl Credential {
             (Credential::Derived(_), Wish::ServerMade) => true,
             (Credential::Token(_, held), Wish::Token(chosen)) => *held == chosen.verifier,
             (Credential::Basic(_, _, held), Wish::Basic(chosen)) => *held == chosen.parts,
+            (Credential::Certificate(_, held), Wish::Certificate(chosen)) => *held == chosen.verifier,
             _ => false,
         }
     }
@@ -80,6 +98,8 @@ pub enum Wish {
     Token(ChosenToken),
     /// MQTT basic credentials of its own.
     Basic(ChosenBasic),
+    /// A certificate of its own.
+    Certificate(ChosenCertificate),
     /// Something it cannot have. It is told so only after it has proven itself.
     Unusable(Refusal),
 }
@@ -97,6 +117,13 @@ pub struct ChosenBasic {
     clear: Basic,
     verifier: Verifier,
     parts: BasicParts,
+}
+
+/// A certificate that a device chose; made by [`Wish::certificate`].
+#[derive(Clone, Debug)]
+pub struct ChosenCertificate {
+    text: String,
+    verifier: Verifier,
 }
 
 /// MQTT basic credentials in clear; parts that do not count are empty.
@@ -136,6 +163,19 @@ impl Wish {
         }
     }
 
+    /// A certificate that the device chose: the base64 of its DER in one line, or the SHA-256 of it in lower-case
+    /// hexadecimal.
+    pub fn certificate(text: String, keys: &dyn CredentialKeys) -> Wish {
+        if text.is_empty() {
+            return Wish::Unusable(Refusal::CredentialsIncomplete);
+        }
+        if !is_plain(&text, MAX_CERTIFICATE_CHARS) {
+            return Wish::Unusable(Refusal::CertificateMalformed);
+        }
+        let verifier = keys.verifier(&certificate_credentials_id(&text, keys));
+        Wish::Certificate(ChosenCertificate { text, verifier })
+    }
+
     /// The word of the kind of credential it asks for, everywhere.
     pub fn kind(&self) -> &'static str {
         self.credential(crate::Generation(0)).map_or("none", |credential| credential.kind())
@@ -150,6 +190,7 @@ impl Wish {
             Wish::ServerMade => Ok(Credential::Derived(generation)),
             Wish::Token(chosen) => Ok(Credential::Token(generation, chosen.verifier)),
             Wish::Basic(chosen) => Ok(Credential::Basic(generation, chosen.verifier, chosen.parts)),
+            Wish::Certificate(chosen) => Ok(Credential::Certificate(generation, chosen.verifier)),
             Wish::Unusable(refusal) => Err(*refusal),
         }
     }
@@ -159,6 +200,7 @@ impl Wish {
         match self {
             Wish::Token(chosen) => Some(Held::Token(chosen.clear.clone())),
             Wish::Basic(chosen) => Some(Held::Basic(chosen.clear.clone())),
+            Wish::Certificate(chosen) => Some(Held::Certificate(chosen.text.clone())),
             Wish::ServerMade | Wish::Unusable(_) => None,
         }
     }
@@ -172,6 +214,12 @@ pub fn basic_credentials_id(client_id: &str, user_name: &str, keys: &dyn Credent
         (false, true) => keys.sha3_256_hex(client_id),
         (false, false) => keys.sha3_256_hex(&format!("{client_id}|{user_name}")),
     }
+}
+
+/// The identifier of a certificate (thingsboard page, section 6): the SHA3-256 of its text. Everybody can know it, so
+/// nobody is let in by it.
+pub fn certificate_credentials_id(text: &str, keys: &dyn CredentialKeys) -> String {
+    keys.sha3_256_hex(text)
 }
 
 /// Verifiers of the parts that are not empty. Each part has a name before it, so that equal texts in two
@@ -273,6 +321,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_certificate_has_1_to_16384_characters() {
+        for (length, expected) in [
+            (0, Some(Refusal::CredentialsIncomplete)),
+            (1, None),
+            (MAX_CERTIFICATE_CHARS, None),
+            (MAX_CERTIFICATE_CHARS + 1, Some(Refusal::CertificateMalformed)),
+        ] {
+            assert_eq!(refusal(&Wish::certificate("M".repeat(length), &Glass)), expected);
+        }
+    }
+
+    #[test]
     fn a_wish_is_answered_only_by_the_same_credential() {
         let wish = Wish::basic(basic("c", "u", "p"), &Glass);
         let held = wish.credential(Generation(1)).unwrap();
@@ -280,5 +340,10 @@ pub(crate) mod tests {
         assert!(!held.answers(&Wish::basic(basic("c", "u", "q"), &Glass)));
         assert!(!held.answers(&Wish::ServerMade));
         assert!(Credential::Derived(Generation(1)).answers(&Wish::ServerMade));
+        let wish = Wish::certificate("MIIB".into(), &Glass);
+        let held = wish.credential(Generation(1)).unwrap();
+        assert!(held.answers(&wish));
+        assert!(!held.answers(&Wish::certificate("MIIC".into(), &Glass)));
+        assert!(!held.answers(&Wish::token(Secret::new("sha3(MIIB)"), &Glass)));
     }
 }

@@ -1,10 +1,11 @@
-//! Who is it that connects over MQTT with these three words? (thingsboard page, section 7.2)
+//! Who is it that connects over MQTT with these three words, or with this certificate? (thingsboard page, sections 7.2
+//! and 7.3)
 //!
-//! The rules look things up in an order that depends on what was found, so they come in two halves:
+//! The rules of the words look things up in an order that depends on what was found, so they come in two halves:
 //! [`lookups`] says what to look for, one after the other, and [`judge`] says what a find means.
 
-use crate::credentials::{basic_credentials_id, basic_parts};
-use crate::{Credential, CredentialKeys, Secret, Verifier};
+use crate::credentials::{basic_credentials_id, basic_parts, certificate_credentials_id};
+use crate::{Credential, CredentialKeys, Secret, Timestamp, Verifier};
 
 /// What a CONNECT brought.
 #[derive(Clone, Debug)]
@@ -15,6 +16,32 @@ pub struct Login {
     pub user_name: Secret,
     /// The password; empty where it sent none.
     pub password: Secret,
+}
+
+/// A certificate whose private key a client has shown to hold.
+#[derive(Clone, Debug)]
+pub struct ShownCertificate {
+    /// The base64 of its DER, in one line.
+    pub text: String,
+    /// The SHA-256 of its DER, in lower-case hexadecimal.
+    pub fingerprint: String,
+    /// From when on it is valid.
+    pub not_before: Timestamp,
+    /// When it is valid no more.
+    pub expires_at: Timestamp,
+}
+
+impl ShownCertificate {
+    /// What to look for, in this order: the certificate itself, then its fingerprint. A find that is no certificate is
+    /// none.
+    pub fn lookups(&self, keys: &dyn CredentialKeys) -> [Verifier; 2] {
+        [&self.text, &self.fingerprint].map(|text| keys.verifier(&certificate_credentials_id(text, keys)))
+    }
+
+    /// Whether it is valid at this time.
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.not_before <= now && now < self.expires_at
+    }
 }
 
 /// Something to look for in the index of credentials.
@@ -109,9 +136,7 @@ mod tests {
     /// Runs the two halves against a registry of one device.
     fn accepted(wish: &Wish, login: &Login) -> bool {
         let held = wish.credential(Generation(1)).unwrap();
-        let (Credential::Token(_, id) | Credential::Basic(_, id, _)) = held else {
-            panic!("chosen credentials")
-        };
+        let (_, id) = held.chosen().unwrap();
         for lookup in lookups(login, &Glass).iter().filter(|lookup| lookup.verifier == id) {
             match judge(login, lookup, &held, &Glass) {
                 Verdict::Accepted => return true,
@@ -128,6 +153,42 @@ mod tests {
         assert!(accepted(&token, &login("", "tok", "")));
         assert!(accepted(&token, &login("any", "tok", "thing")));
         assert!(!accepted(&token, &login("tok", "", "")));
+    }
+
+    #[test]
+    fn nobody_comes_in_by_what_everybody_can_know_of_a_certificate() {
+        let certificate = Wish::certificate("MIIB".into(), &Glass);
+        for word in ["sha3(MIIB)", "MIIB"] {
+            for login in
+                [login("", word, ""), login(word, "", ""), login("any", word, word), login(word, word, "")]
+            {
+                assert!(!accepted(&certificate, &login), "{login:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_looked_for_as_itself_and_then_by_its_fingerprint() {
+        let shown = shown(10, 20);
+        let id =
+            |text: &str| Wish::certificate(text.into(), &Glass).credential(Generation(1)).unwrap().chosen();
+        let wanted = [id("MIIB"), id("abab")].map(|chosen| chosen.unwrap().1);
+        assert_eq!(shown.lookups(&Glass), wanted);
+    }
+
+    #[test]
+    fn a_certificate_is_valid_from_its_first_moment_and_not_beyond_its_last() {
+        let valid = |now| shown(10, 20).is_valid_at(Timestamp(now));
+        assert_eq!([9, 10, 19, 20].map(valid), [false, true, true, false]);
+    }
+
+    fn shown(not_before: i64, expires_at: i64) -> ShownCertificate {
+        ShownCertificate {
+            text: "MIIB".into(),
+            fingerprint: "abab".into(),
+            not_before: Timestamp(not_before),
+            expires_at: Timestamp(expires_at),
+        }
     }
 
     #[test]

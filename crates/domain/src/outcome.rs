@@ -30,6 +30,8 @@ pub enum Held {
     Token(Secret),
     /// MQTT client id, user name and password.
     Basic(Basic),
+    /// A certificate's text: the base64 of its DER, or its fingerprint.
+    Certificate(String),
 }
 
 /// A grant that is decided but not yet recorded.

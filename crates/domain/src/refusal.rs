@@ -150,7 +150,7 @@ refusals! {
         "Use ACCESS_TOKEN, MQTT_BASIC or X509_CERTIFICATE.";
     CredentialsIncomplete, "credentials-incomplete", Malformed,
         "The request brings credentials of its own, but not those of the type it asks for.",
-        "Send `token` for ACCESS_TOKEN, `clientId` or `username` for MQTT_BASIC.";
+        "Send `token` for ACCESS_TOKEN, `clientId` or `username` for MQTT_BASIC, `hash` for X509_CERTIFICATE.";
     CredentialsMalformed, "credentials-malformed", Malformed,
         "The credentials that the device chose are too long or hold control characters.",
         "At most 255 characters for token, client id and user name, 1024 for the password.";
@@ -160,15 +160,21 @@ refusals! {
     BasicPasswordWithoutUser, "basic-password-without-user", Malformed,
         "MQTT basic credentials with a client id and a password need a user name too.",
         "Let the device send `username` as well, or leave the password out.";
-    X509Unsupported, "x509-unsupported", Malformed,
-        "The device chose X.509 credentials, which this server does not take yet.",
-        "Let the device use a token or MQTT basic credentials.";
+    CertificateMalformed, "certificate-malformed", Malformed,
+        "The device chose a certificate that cannot be read, or that is longer than 16384 characters.",
+        "Let the device send its own certificate in PEM or as base64 of the DER, or the SHA-256 of the DER in hexadecimal.";
     Lwm2mUnsupported, "lwm2m-unsupported", Malformed,
         "The device chose LwM2M credentials, which this server does not take.",
         "Let the device use a token or MQTT basic credentials.";
     CredentialsUnknown, "credentials-unknown", Unproven,
         "Nobody holds the credentials that were offered.",
         "Provision the device anew, or look for its state: muster device show NAME.";
+    CertificateUnknown, "certificate-unknown", Unproven,
+        "No device holds the certificate that was shown.",
+        "Compare it with what the device was given: openssl x509 -noout -fingerprint -sha256 -in FILE.";
+    CertificateExpired, "certificate-expired", Forbidden,
+        "The certificate that was shown has expired, or is not valid yet.",
+        "Give the device a new certificate and set it as its credentials; compare the clocks if it should be valid.";
     QueueFull, "queue-full", Unavailable,
         "More requests are waiting than the server takes on.",
         "Devices try again by themselves; watch muster_queue_depth.";

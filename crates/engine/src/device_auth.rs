@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use domain::login::{Login, Verdict, judge, lookups};
+use domain::login::{Login, ShownCertificate, Verdict, judge, lookups};
 use domain::{
     Credential, CredentialKeys, DeviceKey, DeviceRecord, DeviceState, Generation, Kind, Origin, Refusal,
     Secret, TenantId,
@@ -132,6 +132,61 @@ impl DeviceAuth {
                 result.map(Some).inspect_err(|refusal| self.note(origin, *refusal))
             }
         }
+    }
+
+    /// The device that holds this certificate, or was given its fingerprint (thingsboard page, section 7.3). Nobody
+    /// guesses a certificate whose private key he has to hold, so such tries are not throttled, and nobody else's stand
+    /// in their way. Two short indexed reads.
+    ///
+    /// # Errors
+    /// `certificate-unknown`, `device-disabled`, or what the store says; where dates count, `certificate-expired`.
+    pub async fn by_certificate(
+        &self,
+        shown: &ShownCertificate,
+        dates_count: bool,
+        origin: Origin,
+        within: Option<TenantId>,
+    ) -> Result<Connected, Refusal> {
+        if !self.shared.store.is_remote() {
+            return self.certificate_holder(shown, dates_count, origin, within);
+        }
+        let (auth, shown) = (self.clone(), shown.clone());
+        elsewhere(move || auth.certificate_holder(&shown, dates_count, origin, within)).await
+    }
+
+    fn certificate_holder(
+        &self,
+        shown: &ShownCertificate,
+        dates_count: bool,
+        origin: Origin,
+        within: Option<TenantId>,
+    ) -> Result<Connected, Refusal> {
+        let valid = !dates_count || shown.is_valid_at(self.shared.clock.now());
+        let result = match valid {
+            true => self.shown_holder(shown, within),
+            false => Err(Refusal::CertificateExpired),
+        };
+        self.shared.metrics.login(origin.wire, result.is_ok());
+        result.inspect_err(|refusal| self.note(origin, *refusal))
+    }
+
+    fn shown_holder(&self, shown: &ShownCertificate, within: Option<TenantId>) -> Result<Connected, Refusal> {
+        let device = self.by_shown(shown)?.ok_or(Refusal::CertificateUnknown)?;
+        self.admit(&device, within).map_err(|refusal| match refusal {
+            Refusal::CredentialsUnknown => Refusal::CertificateUnknown,
+            other => other,
+        })
+    }
+
+    /// Only who holds a certificate is found: what stands under the same hash as a token is somebody else's.
+    fn by_shown(&self, shown: &ShownCertificate) -> Result<Option<DeviceRecord>, Refusal> {
+        for verifier in shown.lookups(self.keys()?) {
+            let found = self.find(&verifier)?;
+            if let Some(device) = found.filter(|it| matches!(it.credential, Credential::Certificate(..))) {
+                return Ok(Some(device));
+            }
+        }
+        Ok(None)
     }
 
     /// The registration id of a device that has shown its credentials, as long as it is there.

@@ -83,6 +83,8 @@ pub struct MqttMetrics {
     pub not_introduced: Counter,
     /// Connections whose CONNECT did not come in time.
     pub cut: Counter,
+    /// Handshakes that came to nothing.
+    pub failed_handshakes: Counter,
     /// Connections there are.
     pub connections: Gauge,
 }
@@ -94,6 +96,7 @@ impl Default for MqttMetrics {
             refused: counter!("muster_connections_refused_total", "listener" => "mqtt"),
             not_introduced: counter!("muster_connections_not_introduced_total", "listener" => "mqtt"),
             cut: counter!("muster_connections_cut_total", "listener" => "mqtt"),
+            failed_handshakes: counter!("muster_tls_handshakes_failed_total"),
             connections: gauge!("muster_mqtt_connections"),
         }
     }

@@ -1,5 +1,7 @@
 //! The whole server as one value, put together here and nowhere else.
 
+mod sockets;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,18 +12,18 @@ use axum::Extension;
 use domain::{Secret, Wire};
 use engine::{Engine, Ports, Rate, Registry};
 use store::{KeySource, Store};
-use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
-use crate::config::{self, Bind, Config};
+use crate::config::{self, Config};
 use crate::hub::sessions::Sessions;
 use crate::key_providers::KeySources;
 use crate::layout::{Layout, make_private, say_private};
 use crate::listeners::tls::Certificate;
-use crate::listeners::{self, Limit, Stop, Stopper};
+use crate::listeners::{self, Stop, Stopper};
 use crate::protocols::{Faces, Protocols, thingsboard};
 use crate::sign_on::SignOn;
 use crate::{api, connectors, hooks, metrics, probes};
+use sockets::{Certificates, Sockets};
 
 /// How often figures that summarise others are brought up to date.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -39,7 +41,7 @@ pub struct Server {
     registry: Registry,
     engine: Arc<Engine>,
     sessions: Arc<Sessions>,
-    certificate: Option<Arc<Certificate>>,
+    certificates: Vec<Arc<Certificate>>,
     stopper: Stopper,
     grace: Duration,
 }
@@ -53,6 +55,8 @@ pub struct Addresses {
     pub https: Vec<SocketAddr>,
     /// MQTT.
     pub mqtt: Vec<SocketAddr>,
+    /// MQTT over TLS.
+    pub mqtts: Vec<SocketAddr>,
 }
 
 impl Server {
@@ -63,7 +67,7 @@ impl Server {
     pub async fn start(config: &Config) -> anyhow::Result<Server> {
         let figures = metrics::start();
         let sockets = Sockets::open(config)?;
-        let certificate = certificate(config)?;
+        let certificates = Certificates::open(config)?;
         let layout = config.layout();
         let sessions = Arc::new(Sessions::default());
         let (engine, registry) = open(config, &layout, &sessions).await?;
@@ -93,10 +97,10 @@ impl Server {
         let addresses = sockets.addresses()?;
         let http = Arc::new(listeners::http::Shared::new(protocols.clone(), operators, &config.http));
         let mqtt = Arc::new(listeners::mqtt::Shared::new(protocols, Arc::clone(&sessions), &config.mqtt));
-        sockets.serve(config, &http, &mqtt, certificate.clone(), &stop);
+        sockets.serve(config, &http, &mqtt, &certificates, &stop);
         tokio::spawn(unlock_when_possible(registry.clone(), stop.clone()));
         tokio::spawn(keep_up(figures, stop));
-        tracing::info!(name = config.name, http = ?addresses.http, https = ?addresses.https, mqtt = ?addresses.mqtt, "serving");
+        tracing::info!(name = config.name, http = ?addresses.http, https = ?addresses.https, mqtt = ?addresses.mqtt, mqtts = ?addresses.mqtts, "serving");
         let grace = config::seconds(config.stop.grace_s);
         Ok(Server {
             addresses,
@@ -104,7 +108,7 @@ impl Server {
             registry,
             engine: Arc::new(engine),
             sessions,
-            certificate,
+            certificates: certificates.all().cloned().collect(),
             stopper,
             grace,
         })
@@ -135,10 +139,10 @@ impl Server {
 
     /// Reads the certificate files again.
     pub fn reload(&self) {
-        match &self.certificate {
-            Some(certificate) => certificate.reload(),
-            None => tracing::info!("there is no certificate to be read anew"),
+        if self.certificates.is_empty() {
+            tracing::info!("there is no certificate to be read anew");
         }
+        self.certificates.iter().for_each(|certificate| certificate.reload());
     }
 
     /// Takes no more connections, finishes what is in flight, and closes the store.
@@ -167,6 +171,7 @@ fn settings(config: &Config) -> thingsboard::Settings {
     thingsboard::Settings {
         anonymous_provisioning: config.mqtt.anonymous_provisioning,
         error_detail: config.provisioning.error_detail,
+        client_dates: config.mqtts.client_dates,
     }
 }
 
@@ -270,99 +275,6 @@ fn show_on_terminal(secret: &str) {
         // Without a terminal the file has it all the same.
         let _ = writeln!(terminal, "The first admin's secret, shown this once: {secret}");
     }
-}
-
-fn certificate(config: &Config) -> anyhow::Result<Option<Arc<Certificate>>> {
-    if config.https.bind.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Arc::new(Certificate::open(&config.https.certificate, &config.https.key)?)))
-}
-
-/// Sockets that listen and are not served yet.
-struct Sockets {
-    http: Vec<TcpListener>,
-    https: Vec<TcpListener>,
-    mqtt: Vec<TcpListener>,
-}
-
-impl Sockets {
-    fn open(config: &Config) -> anyhow::Result<Sockets> {
-        let sockets = Sockets {
-            http: bind_all(&config.http.bind)?,
-            https: bind_all(&config.https.bind)?,
-            mqtt: bind_all(&config.mqtt.bind)?,
-        };
-        let open = config.http.bind.iter().chain(&config.mqtt.bind).find(|bind| !bind.is_loopback());
-        if let Some(bind) = open {
-            tracing::warn!(%bind, "secrets travel in clear to whoever is on the network in between: prefer TLS");
-        }
-        Ok(sockets)
-    }
-
-    fn addresses(&self) -> std::io::Result<Addresses> {
-        let of = |sockets: &[TcpListener]| {
-            sockets.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()
-        };
-        Ok(Addresses { http: of(&self.http)?, https: of(&self.https)?, mqtt: of(&self.mqtt)? })
-    }
-
-    fn serve(
-        self,
-        config: &Config,
-        http: &Arc<listeners::http::Shared>,
-        mqtt: &Arc<listeners::mqtt::Shared>,
-        certificate: Option<Arc<Certificate>>,
-        stop: &Stop,
-    ) {
-        let limit = Limit::new(config.http.connections);
-        for socket in self.http {
-            let front = config.http.front();
-            tokio::spawn(listeners::http::serve(
-                socket,
-                limit.clone(),
-                front,
-                Arc::clone(http),
-                stop.clone(),
-            ));
-        }
-        if let Some(certificate) = certificate {
-            let handshake = config::seconds(config.https.handshake_timeout_s);
-            for socket in self.https {
-                let (http, certificate) = (Arc::clone(http), Arc::clone(&certificate));
-                tokio::spawn(listeners::http::serve_tls(
-                    socket,
-                    limit.clone(),
-                    config.https.front(),
-                    http,
-                    certificate,
-                    handshake,
-                    stop.clone(),
-                ));
-            }
-            let stop = stop.clone();
-            tokio::spawn(async move { certificate.follow(stop).await });
-        }
-        let limit = Limit::new(config.mqtt.connections);
-        for socket in self.mqtt {
-            let front = config.mqtt.front();
-            tokio::spawn(listeners::mqtt::serve(
-                socket,
-                limit.clone(),
-                front,
-                Arc::clone(mqtt),
-                stop.clone(),
-            ));
-        }
-    }
-}
-
-fn bind_all(places: &[Bind]) -> anyhow::Result<Vec<TcpListener>> {
-    let mut sockets = Vec::new();
-    for place in places {
-        sockets.extend(listeners::bind(*place)?);
-    }
-    Ok(sockets)
 }
 
 async fn keep_up(figures: metrics_exporter_prometheus::PrometheusHandle, mut stop: Stop) {

@@ -2,6 +2,7 @@
 //! happen to a server. One binary, so that it links once.
 
 mod balancer;
+mod certificates;
 mod crash;
 mod device_sdk;
 mod fair;

@@ -152,7 +152,7 @@ const CASES: &[Case] = &[
         ..RIGHT
     },
     Case {
-        code: "x509-unsupported",
+        code: "certificate-malformed",
         wrong: |ask| brings(ask, &json!({"credentialsType": "X509_CERTIFICATE", "hash": "MIIB"})),
         ..RIGHT
     },
@@ -193,6 +193,16 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "credentials-unknown",
         "e2e/tests/e2e/refusals.rs",
         "credentials_that_nobody_holds_are_told_to_the_operator",
+    ),
+    (
+        "certificate-unknown",
+        "e2e/tests/e2e/certificates.rs",
+        "a_known_certificate_opens_in_every_version_and_unknown_and_expired_ones_do_not",
+    ),
+    (
+        "certificate-expired",
+        "e2e/tests/e2e/certificates.rs",
+        "a_known_certificate_opens_in_every_version_and_unknown_and_expired_ones_do_not",
     ),
     (
         "queue-full",

@@ -21,6 +21,8 @@ pub enum Chosen {
     Token(Secret),
     /// MQTT basic credentials.
     Basic(Basic),
+    /// A certificate: the base64 of its DER in one line, or its fingerprint.
+    Certificate(String),
 }
 
 /// A device's credentials in clear.
@@ -57,6 +59,7 @@ impl Chosen {
             Chosen::ServerMade => Wish::ServerMade,
             Chosen::Token(token) => Wish::token(token.clone(), keys),
             Chosen::Basic(basic) => Wish::basic(basic.clone(), keys),
+            Chosen::Certificate(text) => Wish::certificate(text.clone(), keys),
         }
     }
 }
@@ -173,6 +176,9 @@ impl Registry {
                 &basic.user_name,
                 keys,
             )),
+            Held::Certificate(text) => {
+                Secret::new(domain::credentials::certificate_credentials_id(text, keys))
+            }
         };
         Ok(DeviceCredentials {
             id: public_id::id_of(keys, IdKind::Credential, row.record.key.0),
@@ -192,10 +198,8 @@ pub(super) fn credential_free(
     device: DeviceKey,
     credential: &Credential,
 ) -> Result<(), RegistryError> {
-    let (Credential::Token(_, verifier) | Credential::Basic(_, verifier, _)) = credential else {
-        return Ok(());
-    };
-    let holder: Option<DeviceRecord> = view.credential_holder(verifier)?;
+    let Some((_, verifier)) = credential.chosen() else { return Ok(()) };
+    let holder: Option<DeviceRecord> = view.credential_holder(&verifier)?;
     match holder.filter(|holder| holder.key != device) {
         Some(holder) => Err(RegistryError::CredentialsInUse { elsewhere: holder.tenant != tenant.id }),
         None => Ok(()),

@@ -263,7 +263,7 @@ fn seen_by(refusal: Refusal) -> Option<&'static str> {
         | R::CredentialsMalformed
         | R::BasicIdentityMissing
         | R::BasicPasswordWithoutUser
-        | R::X509Unsupported
+        | R::CertificateMalformed
         | R::Lwm2mUnsupported => Some("credentials"),
         R::ApprovalPending | R::HookPending | R::QuestionsFull => Some("question"),
         _ => None,

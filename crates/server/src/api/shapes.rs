@@ -291,6 +291,7 @@ fn credentials_type(credential: &Credential) -> Option<admin::CredentialsType> {
         Credential::None => None,
         Credential::Derived(_) | Credential::Token(..) => Some(admin::CredentialsType::AccessToken),
         Credential::Basic(..) => Some(admin::CredentialsType::MqttBasic),
+        Credential::Certificate(..) => Some(admin::CredentialsType::X509),
     }
 }
 

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::{Config, DEFAULTS, Mistake, endpoints};
+use crate::listeners::tls::Clients;
 
 /// What the names of overriding variables begin with.
 pub(super) const PREFIX: &str = "MUSTER__";
@@ -226,6 +227,7 @@ fn problems(config: &Config) -> Vec<(&'static str, String)> {
     range("http.idle_timeout_s", config.http.idle_timeout_s, 1, 86_400);
     range("http.header_bytes", config.http.header_bytes, 8192, 1_048_576);
     range("https.handshake_timeout_s", config.https.handshake_timeout_s, 1, 600);
+    range("mqtts.handshake_timeout_s", config.mqtts.handshake_timeout_s, 1, 600);
     range("mqtt.connections", config.mqtt.connections, 1, 1_000_000);
     range("mqtt.connect_timeout_s", config.mqtt.connect_timeout_s, 1, 600);
     range("provisioning.unproven_per_second", config.provisioning.unproven_per_second, 1, 1_000_000);
@@ -241,7 +243,8 @@ fn problems(config: &Config) -> Vec<(&'static str, String)> {
         found.push(("directory", "it is empty".to_owned()));
     }
     found.extend(key_problems(&config.keys));
-    found.extend(tls_problems(&config.https));
+    found.extend(https_problems(&config.https));
+    found.extend(mqtts_problems(config));
     found.extend(front_problems(config));
     found.extend(super::sign_on::problems(&config.sign_on.openid));
     if let Err(error) = config.log.filter.parse::<tracing_subscriber::EnvFilter>() {
@@ -299,28 +302,57 @@ fn front_problems(config: &Config) -> impl Iterator<Item = (&'static str, String
         ("http.proxy_protocol", config.http.proxy_protocol, &config.http.trusted_proxies),
         ("https.proxy_protocol", config.https.proxy_protocol, &config.https.trusted_proxies),
         ("mqtt.proxy_protocol", config.mqtt.proxy_protocol, &config.mqtt.trusted_proxies),
+        ("mqtts.proxy_protocol", config.mqtts.proxy_protocol, &config.mqtts.trusted_proxies),
     ];
     let alone = fronts.into_iter().filter(|(_, wanted, trusted)| *wanted && trusted.is_empty());
     alone.map(|(key, ..)| (key, "it needs trusted_proxies that may send the header".to_owned()))
 }
 
-fn tls_problems(https: &super::Https) -> Vec<(&'static str, String)> {
-    let named = [("https.certificate", &https.certificate), ("https.key", &https.key)];
-    if https.bind.is_empty() && named.iter().all(|(_, path)| path.as_os_str().is_empty()) {
+fn https_problems(https: &super::Https) -> Vec<(&'static str, String)> {
+    let unused = https.bind.is_empty();
+    tls_problems(
+        unused,
+        [("https.certificate", &https.certificate), ("https.key", &https.key)],
+        "it is needed for HTTPS",
+    )
+}
+
+/// Files that are those of HTTPS are looked at there.
+fn mqtts_problems(config: &Config) -> Vec<(&'static str, String)> {
+    let [certificate, key] = config.mqtts.files(&config.https);
+    let theirs = [config.https.certificate.as_path(), config.https.key.as_path()];
+    if theirs == [certificate, key] && theirs.iter().any(|path| !path.as_os_str().is_empty()) {
         return Vec::new();
     }
-    let unreadable = |(key, path): (&'static str, &std::path::PathBuf)| {
+    let unused = config.mqtts.bind.is_empty();
+    tls_problems(
+        unused,
+        [("mqtts.certificate", certificate), ("mqtts.key", key)],
+        "it is needed for MQTT over TLS",
+    )
+}
+
+fn tls_problems(
+    unused: bool,
+    named: [(&'static str, &Path); 2],
+    needed: &str,
+) -> Vec<(&'static str, String)> {
+    if unused && named.iter().all(|(_, path)| path.as_os_str().is_empty()) {
+        return Vec::new();
+    }
+    let unreadable = |(key, path): (&'static str, &Path)| {
         if path.as_os_str().is_empty() {
-            return Some((key, "it is needed for HTTPS".to_owned()));
+            return Some((key, needed.to_owned()));
         }
         let error = std::fs::read(path).err()?;
         Some((key, format!("{}: {error}", path.display())))
     };
     let mut found: Vec<_> = named.into_iter().filter_map(unreadable).collect();
+    let [(place, certificate), (_, key)] = named;
     if found.is_empty()
-        && let Err(error) = crate::listeners::tls::server_config(&https.certificate, &https.key)
+        && let Err(error) = crate::listeners::tls::server_config(certificate, key, Clients::Unasked)
     {
-        found.push(("https.certificate", format!("{error:#}")));
+        found.push((place, format!("{error:#}")));
     }
     found
 }

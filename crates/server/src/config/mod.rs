@@ -46,8 +46,10 @@ pub struct Config {
     pub http: Http,
     /// HTTPS.
     pub https: Https,
-    /// MQTT.
+    /// MQTT, and what it shares with MQTT over TLS.
     pub mqtt: Mqtt,
+    /// MQTT over TLS.
+    pub mqtts: Mqtts,
     /// What devices that provision are told and allowed.
     pub provisioning: Provisioning,
     /// Neighbours that are kept in step with devices, by name.
@@ -269,6 +271,42 @@ impl Mqtt {
     /// What stands before it.
     pub fn front(&self) -> Front {
         Front::new(self.proxy_protocol, &self.trusted_proxies)
+    }
+}
+
+/// Section `[mqtts]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mqtts {
+    /// Where it listens.
+    pub bind: Vec<Bind>,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// The proxies whose word on who is at the other end counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The certificate chain, PEM; empty means that of HTTPS.
+    pub certificate: PathBuf,
+    /// The private key, PEM; empty means that of HTTPS.
+    pub key: PathBuf,
+    /// Time for the handshake, in seconds.
+    pub handshake_timeout_s: u32,
+    /// Whether a device's certificate counts only within its dates.
+    pub client_dates: bool,
+}
+
+impl Mqtts {
+    /// What stands before it.
+    pub fn front(&self) -> Front {
+        Front::new(self.proxy_protocol, &self.trusted_proxies)
+    }
+
+    /// The files of its certificate and key, where both are left out those of HTTPS.
+    pub fn files<'a>(&'a self, https: &'a Https) -> [&'a Path; 2] {
+        let own = [self.certificate.as_path(), self.key.as_path()];
+        if own.iter().all(|path| path.as_os_str().is_empty()) {
+            return [&https.certificate, &https.key];
+        }
+        own
     }
 }
 

@@ -104,6 +104,8 @@ fn every_mistake_is_told_with_line_and_column() {
             "/nowhere.pem: No such file",
         ),
         ("[https]\nbind = [\"localhost:1\"]\n", "m.toml", "it is needed for HTTPS"),
+        ("[mqtts]\nbind = [\"localhost:1\"]\n", "m.toml", "it is needed for MQTT over TLS"),
+        ("[mqtts]\nproxy_protocol = true\n", "m.toml:2:", "it needs trusted_proxies"),
         ("ü = 1\n", "m.toml:1:1", ""),
     ];
     for (text, place, message) in cases {

@@ -1,5 +1,6 @@
 //! Sockets, TLS, limits: who connects, and how long they may take. No meaning.
 
+mod client_certificates;
 mod front;
 pub mod http;
 pub mod mqtt;

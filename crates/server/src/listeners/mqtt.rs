@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
 use wire::mqtt::{Connack, Connect, DecodeError, Packet, Property, ReasonCode, Version, return_code};
 
 use super::sockets::{Accepted, accept};
+use super::tls::Handshakes;
 use super::{Front, Limit, Peer, Stop};
 use crate::config;
 use crate::hub::sessions::{Place, Sessions};
 use crate::metrics::{Counted, MqttMetrics};
-use crate::mqtt::{Claim, Link, MAX_PACKET, MqttSession, Received, Refused, Session};
+use crate::mqtt::{Claim, Hello, Link, MAX_PACKET, MqttSession, Received, Refused, Session, Stream};
 use crate::protocols::Protocols;
 
 /// What every connection needs.
@@ -39,7 +41,10 @@ pub async fn serve(listener: TcpListener, limit: Limit, front: Front, shared: Ar
             let Accepted { mut stream, address, place } = accepted;
             let _counted = Counted::new(&shared.metrics.connections);
             match front.introduced(&mut stream, address).await {
-                Some(address) => converse(stream, Peer { address, encrypted: false }, &shared, stop).await,
+                Some(address) => {
+                    let peer = Peer { address, encrypted: false };
+                    converse(stream, peer, None, &shared, stop).await;
+                }
                 None => shared.metrics.not_introduced.increment(1),
             }
             drop(place);
@@ -48,7 +53,52 @@ pub async fn serve(listener: TcpListener, limit: Limit, front: Front, shared: Ar
     .await;
 }
 
-async fn converse(stream: TcpStream, peer: Peer, shared: &Shared, mut stop: Stop) {
+/// Serves MQTT over TLS on a socket until it is time to stop.
+pub async fn serve_tls(
+    listener: TcpListener,
+    limit: Limit,
+    front: Front,
+    shared: Arc<Shared>,
+    handshakes: Handshakes,
+    stop: Stop,
+) {
+    let refused = shared.metrics.refused.clone();
+    accept(listener, limit, stop.clone(), refused, |accepted| {
+        let (shared, front, stop) = (Arc::clone(&shared), front.clone(), stop.clone());
+        let handshakes = handshakes.clone();
+        tokio::spawn(async move {
+            let Accepted { mut stream, address, place } = accepted;
+            let _counted = Counted::new(&shared.metrics.connections);
+            let Some(address) = front.introduced(&mut stream, address).await else {
+                return shared.metrics.not_introduced.increment(1);
+            };
+            match handshakes.shake(stream).await {
+                Some(stream) => {
+                    let certificate = shown(&stream);
+                    let peer = Peer { address, encrypted: true };
+                    converse(stream, peer, certificate, &shared, stop).await;
+                }
+                None => shared.metrics.failed_handshakes.increment(1),
+            }
+            drop(place);
+        });
+    })
+    .await;
+}
+
+/// The certificate that the client has shown.
+fn shown(stream: &TlsStream<TcpStream>) -> Option<Vec<u8>> {
+    let chain = stream.get_ref().1.peer_certificates()?;
+    chain.first().map(|leaf| leaf.to_vec())
+}
+
+async fn converse(
+    stream: impl Into<Stream>,
+    peer: Peer,
+    certificate: Option<Vec<u8>>,
+    shared: &Shared,
+    mut stop: Stop,
+) {
     let mut link = Link::new(stream, MAX_PACKET);
     let received = tokio::select! {
         received = tokio::time::timeout(shared.connect_timeout, link.receive()) => received,
@@ -66,11 +116,12 @@ async fn converse(stream: TcpStream, peer: Peer, shared: &Shared, mut stop: Stop
         }
     };
     link.speak(connect.version);
-    if let Some((client, place)) = admit(&mut link, &connect, peer, shared).await {
+    let hello = Hello { connect: &connect, peer, certificate: certificate.as_deref() };
+    if let Some((client, place)) = admit(&mut link, hello, shared).await {
         welcome(&mut link, &connect);
         // The session may last for days: what came with its CONNECT need not.
         let session = Session::new(link, &connect, client, place, &shared.protocols.faces);
-        drop(connect);
+        drop((connect, certificate));
         session.run(stop).await;
     } else {
         link.close().await;
@@ -98,10 +149,10 @@ fn refuse(link: &mut Link, refused: Refused) {
 /// Lets a client in, or sends it its refusal.
 async fn admit(
     link: &mut Link,
-    connect: &Connect,
-    peer: Peer,
+    hello: Hello<'_>,
     shared: &Shared,
 ) -> Option<(Box<dyn MqttSession>, Option<Place>)> {
+    let connect = hello.connect;
     // A session that is to be continued needs a name (MQTT 3.1.1, section 3.1.3.1); 5.0 lets us make one.
     if connect.client_id.is_empty() && !connect.clean_start && connect.version != Version::V5 {
         let (v3, v5) = (return_code::IDENTIFIER_REJECTED, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
@@ -110,7 +161,7 @@ async fn admit(
     }
     loop {
         let closes = shared.sessions.closes();
-        let welcome = match shared.protocols.claim(connect, peer).await {
+        let welcome = match shared.protocols.claim(hello).await {
             Claim::Welcome(welcome) => welcome,
             Claim::Refused(refused) => {
                 refuse(link, refused);

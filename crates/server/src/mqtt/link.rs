@@ -1,12 +1,13 @@
 //! Packets in and out of one connection, with nothing on the heap while it is idle.
 
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use wire::mqtt::{self, DecodeError, Packet, Version};
+
+use super::Stream;
 
 /// How long a client may refuse to read what we send.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
@@ -14,12 +15,9 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection that we end is kept for its last packets to arrive.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// Bytes taken at a time; lives on the stack and never across a wait.
-const CHUNK: usize = 4096;
-
 /// One connection.
 pub(crate) struct Link {
-    stream: TcpStream,
+    stream: Stream,
     input: BytesMut,
     output: BytesMut,
     version: Version,
@@ -43,8 +41,8 @@ pub(crate) enum Received {
 
 impl Link {
     /// A connection that takes packets up to `limit` bytes. The CONNECT says which version it speaks.
-    pub(crate) fn new(stream: TcpStream, limit: usize) -> Link {
-        let (input, output) = (BytesMut::new(), BytesMut::new());
+    pub(crate) fn new(stream: impl Into<Stream>, limit: usize) -> Link {
+        let (stream, input, output) = (stream.into(), BytesMut::new(), BytesMut::new());
         Link { stream, input, output, version: Version::V311, limit, deaf: false, stuck: false }
     }
 
@@ -64,14 +62,9 @@ impl Link {
             if let Some(received) = self.received() {
                 return received;
             }
-            if self.stream.readable().await.is_err() {
+            let (stream, input) = (&mut self.stream, &mut self.input);
+            if !matches!(poll_fn(|context| stream.poll_fill(context, input)).await, Ok(1..)) {
                 return Received::End;
-            }
-            match self.fill() {
-                Ok(0) => return Received::End,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Received::End,
             }
         }
     }
@@ -82,7 +75,7 @@ impl Link {
             if let Some(received) = self.received() {
                 return Some(received);
             }
-            if !matches!(self.fill(), Ok(1..)) {
+            if !matches!(self.stream.fill_now(&mut self.input), Ok(1..)) {
                 return None;
             }
         }
@@ -101,14 +94,6 @@ impl Link {
             }
             Ok(_) => None,
         }
-    }
-
-    /// Reads what is there.
-    fn fill(&mut self) -> io::Result<usize> {
-        let mut chunk = [0; CHUNK];
-        let read = self.stream.try_read(&mut chunk)?;
-        self.input.extend_from_slice(&chunk[..read]);
-        Ok(read)
     }
 
     /// Adds a packet to what is written next.
@@ -131,7 +116,7 @@ impl Link {
         if output.is_empty() || self.deaf {
             return;
         }
-        let rest = match self.stream.try_write(&output) {
+        let rest = match self.stream.write_now(&output) {
             Ok(written) => output.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => &output[..],
             Err(_) => {
@@ -158,15 +143,10 @@ impl Link {
         if self.deaf || self.stream.shutdown().await.is_err() {
             return;
         }
+        let (stream, input) = (&mut self.stream, &mut self.input);
         let drain = async {
-            while self.stream.readable().await.is_ok() {
-                let mut chunk = [0; 512];
-                match self.stream.try_read(&mut chunk) {
-                    Ok(0) => return,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                }
+            while matches!(poll_fn(|context| stream.poll_fill(context, input)).await, Ok(1..)) {
+                input.clear();
             }
         };
         // Whoever does not close in time is closed.
@@ -177,7 +157,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use wire::mqtt::{Delivery, Publish};
 
     /// More than the system keeps for a client that does not read.

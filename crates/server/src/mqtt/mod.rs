@@ -3,6 +3,7 @@
 mod link;
 mod outgoing;
 mod session;
+mod stream;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,16 +11,30 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use engine::Connected;
-use wire::mqtt::{Publish, Qos, ReasonCode};
+use wire::mqtt::{Connect, Publish, Qos, ReasonCode};
 
 use crate::hub::Inbox;
+use crate::listeners::Peer;
 use crate::protocols::{Faces, Task};
 
 pub(crate) use link::{Link, Received};
 pub(crate) use session::Session;
+pub(crate) use stream::Stream;
 
 /// The longest packet taken, in bytes (thingsboard page, section 4.1, point 11).
 pub const MAX_PACKET: usize = 65_536;
+
+/// What a client brings when it connects.
+#[derive(Clone, Copy, Debug)]
+pub struct Hello<'a> {
+    /// Its CONNECT.
+    pub connect: &'a Connect,
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// The DER of the certificate that it has shown in the handshake, where it has shown one. Its private key is there;
+    /// nothing else of it has been judged.
+    pub certificate: Option<&'a [u8]>,
+}
 
 /// What a protocol says to a CONNECT.
 pub enum Claim {

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine::{DeviceAuth, Hub, Provisioner, Traces};
 use hyper::{Request, Response};
-use wire::mqtt::Connect;
 
 use crate::hooks::device_calls::DeviceCalls;
 use crate::hub::sessions::Sessions;
 use crate::listeners::Peer;
 use crate::listeners::http::Body;
-use crate::mqtt::Claim;
+use crate::mqtt::{Claim, Hello};
 
 /// Something a protocol is doing.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -48,7 +47,7 @@ pub trait Protocol: Send + Sync {
     fn http<'a>(&'a self, request: Request<Body>, peer: Peer, faces: &'a Faces) -> Task<'a, Response<Bytes>>;
 
     /// Says whether a CONNECT is one of its own, and if so takes or refuses it.
-    fn mqtt<'a>(&'a self, connect: &'a Connect, peer: Peer, faces: &'a Faces) -> Task<'a, Claim>;
+    fn mqtt<'a>(&'a self, hello: Hello<'a>, faces: &'a Faces) -> Task<'a, Claim>;
 }
 
 /// Every wire, in the order in which they are asked, and the faces they are handed.
@@ -72,9 +71,9 @@ impl Protocols {
     }
 
     /// The first claim to a CONNECT.
-    pub async fn claim(&self, connect: &Connect, peer: Peer) -> Claim {
+    pub async fn claim(&self, hello: Hello<'_>) -> Claim {
         for protocol in self.list.iter() {
-            let claim = protocol.mqtt(connect, peer, &self.faces).await;
+            let claim = protocol.mqtt(hello, &self.faces).await;
             if !matches!(claim, Claim::NotMine) {
                 return claim;
             }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end in any of them")]
 
 mod asking;
+mod certificates;
 mod connector_contract;
 mod conversation;
 mod desk;

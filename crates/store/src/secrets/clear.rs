@@ -36,7 +36,9 @@ impl Store {
             Credential::Derived(generation) => {
                 Ok(Some(Held::Token(self.keys()?.mint(device.tenant, device.key, generation))))
             }
-            Credential::Token(generation, _) | Credential::Basic(generation, ..) => {
+            Credential::Token(generation, _)
+            | Credential::Basic(generation, ..)
+            | Credential::Certificate(generation, _) => {
                 self.sealed_credential(device.tenant, device.key, generation).map(Some)
             }
         }
@@ -98,6 +100,7 @@ impl Store {
 enum Resting<'a> {
     Token { v: u32, token: &'a str },
     MqttBasic { v: u32, client_id: &'a str, user_name: &'a str, password: &'a str },
+    X509 { v: u32, text: &'a str },
 }
 
 /// The same, as it is read.
@@ -106,6 +109,7 @@ enum Resting<'a> {
 enum Rested {
     Token { token: String },
     MqttBasic { client_id: String, user_name: String, password: String },
+    X509 { text: String },
 }
 
 pub(crate) fn encode(held: &Held) -> Result<Zeroizing<Vec<u8>>, StoreError> {
@@ -117,8 +121,9 @@ pub(crate) fn encode(held: &Held) -> Result<Zeroizing<Vec<u8>>, StoreError> {
             user_name: &basic.user_name,
             password: basic.password.expose(),
         },
+        Held::Certificate(text) => Resting::X509 { v: 1, text },
     };
-    // Larger than the longest credentials, so that the buffer never moves and leaves a copy behind.
+    // Larger than the longest secret, so that the buffer never moves and leaves a copy behind.
     let mut clear = Zeroizing::new(Vec::with_capacity(MOST_CLEAR_BYTES));
     serde_json::to_writer(&mut *clear, &resting)
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -131,6 +136,7 @@ fn decode(clear: &[u8]) -> Option<Held> {
         Rested::MqttBasic { client_id, user_name, password } => {
             Held::Basic(Basic { client_id, user_name, password: Secret::new(password) })
         }
+        Rested::X509 { text } => Held::Certificate(text),
     })
 }
 
@@ -146,6 +152,9 @@ mod tests {
         let Some(Held::Basic(back)) = decode(&encode(&Held::Basic(basic)).unwrap()) else { panic!() };
         assert_eq!((back.client_id.as_str(), back.user_name.as_str()), ("c", ""));
         assert_eq!(back.password.expose(), "p");
+        let longest = "M".repeat(domain::credentials::MAX_CERTIFICATE_CHARS);
+        let back = decode(&encode(&Held::Certificate(longest.clone())).unwrap()).unwrap();
+        assert!(matches!(back, Held::Certificate(text) if text == longest));
         assert!(decode(b"{}").is_none());
     }
 }

@@ -173,7 +173,7 @@ impl Change<'_> {
 
     /// What a device chose in clear is deleted from the sealed values once this is committed.
     pub fn void_credential(&mut self, record: &DeviceRecord) {
-        if let Credential::Token(generation, _) | Credential::Basic(generation, ..) = record.credential {
+        if let Some((generation, _)) = record.credential.chosen() {
             self.voided.push(Place::of_device(record.tenant, record.key, generation));
         }
     }
@@ -292,10 +292,7 @@ pub(crate) fn depart(
 
 /// The verifier of what a device chose.
 pub(crate) fn verifier(credential: &Credential) -> Option<Verifier> {
-    match credential {
-        Credential::Token(_, verifier) | Credential::Basic(_, verifier, _) => Some(*verifier),
-        Credential::None | Credential::Derived(_) => None,
-    }
+    credential.chosen().map(|(_, verifier)| verifier)
 }
 
 /// The largest key of a device.
@@ -396,6 +393,7 @@ fn read_credential(row: &Row<'_>) -> Result<Option<Credential>, StoreError> {
         ("mqtt-basic", Some(verifier), Some(parts)) => {
             read_parts(parts).map(|parts| Credential::Basic(generation, verifier, parts))
         }
+        ("x509", Some(verifier), None) => Some(Credential::Certificate(generation, verifier)),
         _ => None,
     })
 }

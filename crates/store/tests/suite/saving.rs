@@ -77,6 +77,39 @@ fn credentials_that_were_set_come_back_in_clear_and_belong_to_one_device() {
 }
 
 #[test]
+fn a_certificate_comes_back_as_it_was_and_shares_one_index_with_tokens() {
+    let house = House::new();
+    let (one, other) = (add(&house, "one", None), add(&house, "other", None));
+    let text = "M".repeat(domain::credentials::MAX_CERTIFICATE_CHARS);
+    let sealed = ToSeal {
+        tenant: HOME,
+        device: one.key,
+        generation: Generation(77),
+        held: Held::Certificate(text.clone()),
+    };
+    house.store.seal_credentials(&[sealed], NOW).unwrap();
+    let verifier = house.verifier("its hash");
+    let with = |device: &DeviceRecord, credential| DeviceRecord {
+        credential,
+        version: Version(2),
+        ..device.clone()
+    };
+    let holds = with(&one, Credential::Certificate(Generation(77), verifier));
+    assert!(write(&house, |change| change.save_credential(&holds)));
+    assert_eq!(house.device("one"), Some(holds.clone()));
+    assert_eq!(house.store.devices_by_verifier(&[verifier]).unwrap(), [Some(holds.clone())]);
+    let same_as_token = with(&other, Credential::Token(Generation(78), verifier));
+    assert!(!write(&house, |change| change.save_credential(&same_as_token)));
+    let Some(Held::Certificate(clear)) = house.store.credential_in_clear(&holds).unwrap() else { panic!() };
+    assert_eq!(clear, text);
+    assert!(write(&house, |change| {
+        change.void_credential(&holds);
+        Ok(true)
+    }));
+    assert!(house.store.credential_in_clear(&holds).is_err());
+}
+
+#[test]
 fn devices_are_found_by_text_profile_and_order() {
     let house = House::new();
     for (name, label) in [("b-100%", Some("roof")), ("A-1", None), ("c_2", Some("ROOF two"))] {

@@ -18,6 +18,7 @@ use wire::thingsboard::rest::devices::DeviceRequest;
 
 use super::super::import::{BodyReader, pump};
 use super::ask::{Read, tenant};
+use super::credentials::certificate;
 use super::devices::{save_of, save_wrong};
 use super::error::Wrong;
 use super::login::blocking;
@@ -171,7 +172,7 @@ struct Row {
     info: Map<String, Value>,
     token: Option<Secret>,
     basic: Option<Basic>,
-    has_certificate: bool,
+    certificate: Option<String>,
     shared: Vec<(String, Value)>,
     server: Vec<(String, Value)>,
     series: Vec<(String, Value)>,
@@ -273,9 +274,6 @@ impl<'a> Importing<'a> {
 
     /// What a row makes of the device that has its name, or of a new one.
     fn save(&mut self, row: &Row, there: &HashMap<String, ours::Device>) -> Result<DeviceSave, Wrong> {
-        if row.has_certificate {
-            return Err(Wrong::bad_request("X509_CERTIFICATE credentials are not taken by this server"));
-        }
         let name = row.name.as_deref().map(str::trim).unwrap_or_default();
         let present = there.get(name);
         let info = present.and_then(|device| device.additional_info.as_deref());
@@ -294,7 +292,7 @@ impl<'a> Importing<'a> {
             version: present.map(|device| i64::try_from(device.revision).unwrap_or(i64::MAX)),
             ..DeviceRequest::default()
         };
-        let save = save_of(request, row.credentials(), None)?;
+        let save = save_of(request, row.credentials()?, None)?;
         if !self.seen.insert(name.to_owned()) {
             return Err(Wrong::bad_request("Device with such name already exists!"));
         }
@@ -353,7 +351,7 @@ impl Row {
                 self.info.insert("gateway".to_owned(), gateway.into());
             }
             Column::AccessToken => self.token = Some(Secret::new(text)),
-            Column::X509 => self.has_certificate = true,
+            Column::X509 => self.certificate = Some(owned()),
             Column::MqttClientId => self.basic_parts().client_id = owned(),
             Column::MqttUserName => self.basic_parts().user_name = owned(),
             Column::MqttPassword => self.basic_parts().password = Secret::new(text),
@@ -373,12 +371,13 @@ impl Row {
         self.basic.get_or_insert_with(empty)
     }
 
-    /// MQTT basic credentials count for more than a token.
-    fn credentials(&self) -> Option<Chosen> {
-        match (&self.basic, &self.token) {
-            (Some(basic), _) => Some(Chosen::Basic(basic.clone())),
-            (None, Some(token)) => Some(Chosen::Token(token.clone())),
-            (None, None) => None,
+    /// A certificate counts for more than MQTT basic credentials, and those for more than a token.
+    fn credentials(&self) -> Result<Option<Chosen>, Wrong> {
+        match (&self.certificate, &self.basic, &self.token) {
+            (Some(text), ..) => certificate(text).map(Some),
+            (None, Some(basic), _) => Ok(Some(Chosen::Basic(basic.clone()))),
+            (None, None, Some(token)) => Ok(Some(Chosen::Token(token.clone()))),
+            (None, None, None) => Ok(None),
         }
     }
 }

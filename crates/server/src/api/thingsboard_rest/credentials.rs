@@ -8,6 +8,7 @@ use engine::Registry;
 use engine::registry::{Chosen, CredentialsSave, DeviceCredentials, Operator};
 use wire::thingsboard::rest::credentials::{BasicValue, Credentials, CredentialsRequest, PlainId};
 use wire::thingsboard::rest::{EntityId, NULL_ID};
+use wire::x509;
 
 use super::ask::{Id, Read, tenant};
 use super::devices::revision;
@@ -86,11 +87,19 @@ pub(super) fn chosen(request: &CredentialsRequest) -> Result<Chosen, Wrong> {
             Ok(Chosen::Basic(basic(value.ok_or_else(|| Wrong::bad_request(told))?)))
         }
         Some("X509_CERTIFICATE") => {
-            Err(Wrong::bad_request("X509_CERTIFICATE credentials are not taken by this server"))
+            let text = request.credentials_value.as_ref().filter(|text| !text.expose().trim().is_empty());
+            let text = text.ok_or_else(|| Wrong::bad_request("Certificate should be specified!"))?;
+            certificate(text.expose())
         }
         Some("LWM2M_CREDENTIALS") => Err(Wrong::bad_request("LWM2M is not supported")),
         Some(other) => Err(Wrong::bad_request(format!("Unknown credentials type: {other}"))),
     }
+}
+
+/// What a text that names a certificate is kept as.
+pub(super) fn certificate(text: &str) -> Result<Chosen, Wrong> {
+    let told = |error: x509::TextError| Wrong::bad_request(format!("Invalid certificate: {error}!"));
+    x509::kept_text(text).map(Chosen::Certificate).map_err(told)
 }
 
 fn basic(value: BasicValue) -> Basic {
@@ -109,6 +118,7 @@ fn shown(credentials: DeviceCredentials) -> Credentials {
             };
             ("MQTT_BASIC", Some(value.to_text()))
         }
+        Held::Certificate(text) => ("X509_CERTIFICATE", Some(wire::Secret::new(text))),
     };
     Credentials {
         id: PlainId { id: credentials.id },

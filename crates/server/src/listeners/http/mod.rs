@@ -23,11 +23,10 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::sockets::{Accepted, accept};
-use super::tls::Certificate;
+use super::tls::Handshakes;
 use super::{Front, Limit, Peer, Stop};
 use crate::config::{self, Http};
 use crate::metrics::HttpMetrics;
@@ -39,9 +38,6 @@ use watch::{Limits, Watch, Watched};
 /// How long a kept connection may still bring a request after the server was asked to stop. Whoever is in
 /// the middle of a conversation gets its answer, and with it the word that the connection ends.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// Handshakes at a time, for each processor.
-const HANDSHAKES_PER_CORE: usize = 64;
 
 /// What every connection needs.
 pub struct Shared {
@@ -121,37 +117,29 @@ pub async fn serve(listener: TcpListener, limit: Limit, front: Front, shared: Ar
     .await;
 }
 
-/// Serves HTTPS on a socket until it is time to stop. Every handshake has a task and a deadline of its own,
-/// so none holds up another.
+/// Serves HTTPS on a socket until it is time to stop.
 pub async fn serve_tls(
     listener: TcpListener,
     limit: Limit,
     front: Front,
     shared: Arc<Shared>,
-    certificate: Arc<Certificate>,
-    handshake_timeout: Duration,
+    handshakes: Handshakes,
     stop: Stop,
 ) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let handshakes = Arc::new(Semaphore::new(cores * HANDSHAKES_PER_CORE));
     let refused = shared.metrics.refused.clone();
     accept(listener, limit, stop.clone(), refused, |accepted| {
         let (shared, front, stop) = (Arc::clone(&shared), front.clone(), stop.clone());
-        let (acceptor, handshakes) = (certificate.acceptor(), Arc::clone(&handshakes));
+        let handshakes = handshakes.clone();
         tokio::spawn(async move {
             let Accepted { mut stream, address, place } = accepted;
             let Some(address) = front.introduced(&mut stream, address).await else {
                 return shared.metrics.not_introduced.increment(1);
             };
-            let handshake = async {
-                let _turn = handshakes.acquire().await.ok()?;
-                acceptor.accept(stream).await.ok()
-            };
-            match tokio::time::timeout(handshake_timeout, handshake).await {
-                Ok(Some(stream)) => {
+            match handshakes.shake(stream).await {
+                Some(stream) => {
                     converse(stream, Peer { address, encrypted: true }, front, shared, stop).await;
                 }
-                Ok(None) | Err(_) => shared.metrics.failed_handshakes.increment(1),
+                None => shared.metrics.failed_handshakes.increment(1),
             }
             drop(place);
         });

@@ -16,12 +16,11 @@ mod waiting;
 use bytes::Bytes;
 use domain::{Origin, Wire};
 use hyper::{Request, Response};
-use wire::mqtt::Connect;
 
 use super::{Faces, Protocol, Task};
 use crate::listeners::Peer;
 use crate::listeners::http::Body;
-use crate::mqtt::Claim;
+use crate::mqtt::{Claim, Hello};
 
 /// What an operator may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +29,8 @@ pub struct Settings {
     pub anonymous_provisioning: bool,
     /// Whether a proven device is told why it was refused (section 1, row 3).
     pub error_detail: bool,
+    /// Whether a certificate counts only within its dates (section 7.3).
+    pub client_dates: bool,
 }
 
 /// The wire.
@@ -58,9 +59,9 @@ impl Protocol for ThingsBoard {
         Box::pin(http::answer(request, origin, self.settings, faces))
     }
 
-    fn mqtt<'a>(&'a self, connect: &'a Connect, peer: Peer, faces: &'a Faces) -> Task<'a, Claim> {
-        let origin = Origin { source: peer.address, wire: Wire::ThingsboardMqtt };
-        Box::pin(login::claim(connect, origin, self.settings, faces))
+    fn mqtt<'a>(&'a self, hello: Hello<'a>, faces: &'a Faces) -> Task<'a, Claim> {
+        let origin = Origin { source: hello.peer.address, wire: Wire::ThingsboardMqtt };
+        Box::pin(login::claim(hello, origin, self.settings, faces))
     }
 }
 

@@ -14,6 +14,7 @@ use wire::mqtt::{Publish, Qos, ReasonCode};
 use wire::thingsboard::{
     Credentials, CredentialsType, ProvisionRequest, ProvisionRequestError, ProvisionResponse, topic,
 };
+use wire::x509;
 
 use super::refuse::{self, Refusing};
 use super::{Settings, traced};
@@ -104,7 +105,11 @@ fn wish(asked: &ProvisionRequest, keys: &dyn CredentialKeys) -> Wish {
             let basic = Basic { client_id: client_id.to_owned(), user_name: user_name.to_owned(), password };
             Wish::basic(basic, keys)
         }
-        CredentialsType::X509Certificate => Wish::Unusable(Refusal::X509Unsupported),
+        CredentialsType::X509Certificate if hash.is_empty() => Wish::Unusable(Refusal::CredentialsIncomplete),
+        CredentialsType::X509Certificate => match x509::kept_text(hash) {
+            Ok(text) => Wish::certificate(text, keys),
+            Err(_) => Wish::Unusable(Refusal::CertificateMalformed),
+        },
         CredentialsType::Lwm2mCredentials => Wish::Unusable(Refusal::Lwm2mUnsupported),
     }
 }
@@ -117,6 +122,7 @@ fn reply(grant: Grant) -> ProvisionResponse {
             user_name: wire::Secret::new(basic.user_name),
             password: wire::Secret::from(basic.password.expose()),
         },
+        Held::Certificate(text) => Credentials::X509(text),
     };
     ProvisionResponse::Success { credentials }
 }

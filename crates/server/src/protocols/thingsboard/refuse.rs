@@ -59,6 +59,8 @@ pub(super) fn unreadable(response: ProvisionResponse, error_detail: bool) -> Pro
 pub(super) enum Shown {
     /// User name and password, or one of them.
     Words,
+    /// A certificate.
+    Certificate,
     /// Only a client id.
     ClientId,
     /// Nothing.
@@ -88,7 +90,9 @@ fn unknown(shown: Shown) -> Refused {
         Shown::ClientId => {
             Refused { v3: return_code::IDENTIFIER_REJECTED, v5: ReasonCode::CLIENT_IDENTIFIER_NOT_VALID }
         }
-        Shown::Nothing => Refused { v3: return_code::NOT_AUTHORIZED, v5: ReasonCode::NOT_AUTHORIZED },
+        Shown::Certificate | Shown::Nothing => {
+            Refused { v3: return_code::NOT_AUTHORIZED, v5: ReasonCode::NOT_AUTHORIZED }
+        }
     }
 }
 

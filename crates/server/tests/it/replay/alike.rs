@@ -3,7 +3,11 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::digest::{SHA3_256, digest};
 use serde_json::{Map, Value};
+
+/// How those words begin that stand for a hash.
+const HASH_OF: &str = "sha3-256 of ";
 
 /// The version of each thing: as it was recorded last, and as it is here.
 pub(super) type Versions = HashMap<String, (i64, i64)>;
@@ -78,15 +82,14 @@ impl Alike<'_> {
         };
         match word {
             "jwt" => held.matches('.').count() == 2,
-            _ if word.starts_with("sha3-256 of ") => {
-                held.len() == 64 && held.bytes().all(|byte| byte.is_ascii_hexdigit())
-            }
             // Ours have up to 32 characters.
             _ if word.starts_with("token20:") => {
                 (20..=32).contains(&held.len())
                     && held.bytes().all(|byte| byte.is_ascii_alphanumeric())
                     && self.same(word, held)
             }
+            _ if word.starts_with("base64 der:") => self.bound.get(word).is_some_and(|bound| bound == held),
+            _ if word.starts_with(HASH_OF) => hash(word, self.bound).is_some_and(|hash| hash == held),
             _ if word.starts_with("uuid:") => held.len() == 36 && self.same(word, held),
             _ => wanted == got,
         }
@@ -96,6 +99,14 @@ impl Alike<'_> {
     fn same(&mut self, word: &str, held: &str) -> bool {
         self.bound.entry(word.to_owned()).or_insert_with(|| held.to_owned()) == held
     }
+}
+
+/// The hash that a word stands for: of a text, which may have quotes around it, or of what another word stands for.
+pub(super) fn hash(word: &str, bound: &HashMap<String, String>) -> Option<String> {
+    let text = word.strip_prefix(HASH_OF)?;
+    let text = bound.get(text).map_or_else(|| text.trim_matches('"'), String::as_str);
+    let hash = digest(&SHA3_256, text.as_bytes());
+    Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What a thing is called in the recording.

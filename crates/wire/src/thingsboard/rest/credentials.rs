@@ -17,12 +17,12 @@ pub struct Credentials {
     pub created_time: i64,
     /// The device.
     pub device_id: EntityId,
-    /// `ACCESS_TOKEN` or `MQTT_BASIC`.
+    /// `ACCESS_TOKEN`, `MQTT_BASIC` or `X509_CERTIFICATE`.
     pub credentials_type: &'static str,
     /// The token, the user name, or a hash.
     #[serde(serialize_with = "Secret::serialize_clear")]
     pub credentials_id: Secret,
-    /// Of MQTT_BASIC: its parts, as JSON text.
+    /// Of MQTT_BASIC: its parts, as JSON text. Of X509_CERTIFICATE: the base64 of its DER, or its fingerprint.
     #[serde(serialize_with = "Secret::serialize_clear_option")]
     pub credentials_value: Option<Secret>,
     /// Rises with every save.
@@ -47,7 +47,7 @@ pub struct CredentialsRequest {
     pub credentials_type: Option<String>,
     /// The token.
     pub credentials_id: Option<Secret>,
-    /// Of MQTT_BASIC: its parts, as JSON text.
+    /// Of MQTT_BASIC: its parts, as JSON text. Of X509_CERTIFICATE: the certificate.
     pub credentials_value: Option<Secret>,
     /// The version that the client has seen.
     pub version: Option<i64>,
