@@ -1,7 +1,7 @@
 //! Devices by selector, page by page, and what is kept so that it is quick.
 
 use domain::{Credential, DeviceRecord, DeviceState, Provision, Timestamp, Version};
-use store::{Behind, Change, DeviceSearch, Selection, StoreError};
+use store::{Behind, Change, DeviceOrder, DeviceSearch, Selection, StoreError};
 
 use crate::house::{HOME, House, NOW, make_profile, rotate};
 
@@ -136,7 +136,7 @@ fn pages_from_the_end_are_those_from_the_beginning_and_totals_follow_every_move(
         let found = house.store.read(|view| view.searched(HOME, &search, offset, 2)).unwrap();
         (found.rows.into_iter().map(|row| row.record.name).collect::<Vec<_>>(), found.total)
     };
-    for order in [store::DeviceOrder::Name, store::DeviceOrder::Created] {
+    for order in [DeviceOrder::Name, DeviceOrder::Created] {
         for descending in [false, true] {
             let search = DeviceSearch { order, descending, ..DeviceSearch::default() };
             let pages: Vec<String> = (0..5).flat_map(|number| page(search, number * 2).0).collect();
@@ -154,6 +154,52 @@ fn pages_from_the_end_are_those_from_the_beginning_and_totals_follow_every_move(
     let tank = house.device("tank").unwrap();
     write(&house, |change| change.delete_device(&tank, NOW));
     assert_eq!((page(of_pumps, 6).1, page(DeviceSearch::default(), 0).1), (7, 8));
+}
+
+#[test]
+fn devices_in_the_order_of_their_profiles_come_profile_by_profile_on_every_page() {
+    let house = fleet();
+    let more = ["a first one", "Zulu", "nobody's"]
+        .map(|name| make_profile(&house.store, HOME, name, &store::SecretLimits::default()).id);
+    // So many that a text which all of them hold is not sorted either.
+    let made: Vec<DeviceRecord> = (0..5200_usize)
+        .zip(house.keys(5200))
+        .map(|(number, key)| DeviceRecord {
+            key,
+            profile: more[number * 7 % 3 % 2],
+            state: DeviceState::Expected,
+            credential: Credential::None,
+            ..house.create_without_key(&format!("made-{number}")).device
+        })
+        .collect();
+    write(&house, |change| {
+        made.iter().try_for_each(|device| change.insert_device(device, None, None).map(drop))
+    });
+    let left = DeviceRecord { state: DeviceState::Decommissioning, version: Version(2), ..made[4].clone() };
+    assert!(write(&house, |change| change.update_device(&left)));
+    for (text, in_profile_names) in
+        [(None, false), (Some("ma"), false), (Some("pump-"), false), (Some("valve"), true)]
+    {
+        for descending in [false, true] {
+            let order = DeviceOrder::Profile;
+            let search =
+                DeviceSearch { text, in_profile_names, descending, order, ..DeviceSearch::default() };
+            let page = |offset, limit| {
+                let found = house.store.read(|view| view.searched(HOME, &search, offset, limit)).unwrap();
+                (found.rows.into_iter().map(|row| row.record.key).collect::<Vec<_>>(), found.total)
+            };
+            // All of them by one statement that sorts.
+            let all = house.store.read(|view| view.searched_keys(HOME, &search)).unwrap();
+            assert!(!all.is_empty() && !all.contains(&left.key));
+            let pages = [(0, 3), (1, 4000), (7, 4), (1732, 3), (1733, 9), (3465, 2), (5199, 3), (5207, 9)];
+            for (offset, limit) in pages {
+                let expected: Vec<_> = all.iter().skip(offset).take(limit).copied().collect();
+                let (keys, total) = page(offset as u64, limit as u64);
+                assert_eq!(keys, expected, "{text:?} {descending} {offset} {limit}");
+                assert!(total == all.len() as u64 || total == (offset + limit) as u64 + 5000, "{total}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -27,12 +27,12 @@ pub struct DeviceSearch<'a> {
 pub enum DeviceOrder {
     /// When they were made.
     Created,
-    /// Their names: the only order for which there is an index.
+    /// Their names.
     #[default]
     Name,
     /// The names of their profiles.
     Profile,
-    /// Their labels.
+    /// Their labels: the only order for which there is no index.
     Label,
 }
 
@@ -65,11 +65,70 @@ impl View<'_> {
         offset: u64,
         limit: u64,
     ) -> Result<Searched, StoreError> {
+        let search = &search.settled();
         let plan = self.plan(tenant, search)?;
-        let total = self.total(tenant, search, &plan, offset.saturating_add(limit))?;
+        let behind = offset.saturating_add(limit);
+        let total = self.total(tenant, search, &plan, behind)?;
         if offset >= total {
             return Ok(Searched { rows: Vec::new(), total });
         }
+        let many = search.text.is_none() || (plan.crowded && total >= behind.saturating_add(COUNTED));
+        let rows = if search.order == DeviceOrder::Profile && many {
+            self.profile_by_profile(tenant, search, &plan, offset, limit)?
+        } else {
+            self.page(tenant, search, &plan, (offset, limit), total)?
+        };
+        Ok(Searched { rows, total })
+    }
+
+    /// A page in the order of profiles, without sorting all devices: the devices of each profile are behind one
+    /// another already.
+    fn profile_by_profile(
+        &self,
+        tenant: TenantId,
+        search: &DeviceSearch<'_>,
+        plan: &Plan,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<DeviceRow>, StoreError> {
+        let sql = format!("SELECT id FROM profiles WHERE tenant = ? ORDER BY name {}", search.way());
+        let profiles = self.sql.query(&sql, params![tenant], |row| row.unsigned(0).map(ProfileId))?;
+        let (mut rows, mut skip) = (Vec::new(), offset);
+        for profile in profiles {
+            let left = limit.saturating_sub(rows.len() as u64);
+            if left == 0 {
+                break;
+            }
+            let within = DeviceSearch { profile: Some(profile), ..*search }.settled();
+            let leaving = match plan.leaving {
+                0 => 0,
+                _ => self.count(tenant, Some(profile), Some(LEAVING))?,
+            };
+            let plan = Plan { leaving, ..plan.clone() };
+            // How many there are matters only where some are left out.
+            let total = match skip {
+                0 => u64::MAX,
+                _ => self.total(tenant, &within, &plan, skip.saturating_add(left))?,
+            };
+            if skip >= total {
+                skip -= total;
+                continue;
+            }
+            rows.extend(self.page(tenant, &within, &plan, (skip, left), total)?);
+            skip = 0;
+        }
+        Ok(rows)
+    }
+
+    /// At most `limit` devices behind the first `offset` of `total`.
+    fn page(
+        &self,
+        tenant: TenantId,
+        search: &DeviceSearch<'_>,
+        plan: &Plan,
+        (offset, limit): (u64, u64),
+        total: u64,
+    ) -> Result<Vec<DeviceRow>, StoreError> {
         // The way from the other end may be shorter, where it is known how long it is.
         let (mut asked, mut skipped, count) = (*search, offset, limit.min(total - offset));
         let unique = matches!(search.order, DeviceOrder::Created | DeviceOrder::Name);
@@ -80,14 +139,14 @@ impl View<'_> {
         let (more, order) = (more(self.sql), asked.order());
         let mut clause = Clause::default();
         clause.add(&format!("SELECT {COLUMNS}, {more} FROM ("), []);
-        self.keys(&mut clause, tenant, &asked, &plan);
+        self.keys(&mut clause, tenant, &asked, plan);
         clause.add(&format!(" ORDER BY {order} LIMIT ? OFFSET ?) AS page"), [count.into(), skipped.into()]);
         clause.add(&format!(" JOIN devices ON devices.device = page.which ORDER BY {order}"), []);
         let mut rows = self.sql.query(&clause.text, &clause.params_and(&[]), read_row)?;
         if turned {
             rows.reverse();
         }
-        Ok(Searched { rows, total })
+        Ok(rows)
     }
 
     /// The keys of all devices that a search finds, in its order.
@@ -99,6 +158,7 @@ impl View<'_> {
         tenant: TenantId,
         search: &DeviceSearch<'_>,
     ) -> Result<Vec<DeviceKey>, StoreError> {
+        let search = &search.settled();
         let mut clause = Clause::default();
         self.keys(&mut clause, tenant, search, &self.plan(tenant, search)?);
         clause.add(&format!(" ORDER BY {}", search.order()), []);
@@ -245,7 +305,7 @@ impl View<'_> {
 }
 
 /// How a search goes about it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Plan {
     /// How many of the devices in question leave.
     leaving: u64,
@@ -268,9 +328,23 @@ impl DeviceSearch<'_> {
         }
     }
 
+    /// The same with another order where that comes to the same: all have one profile.
+    fn settled(&self) -> Self {
+        match (self.order, self.profile) {
+            (DeviceOrder::Profile, Some(_)) => {
+                DeviceSearch { order: DeviceOrder::Created, descending: false, ..*self }
+            }
+            _ => *self,
+        }
+    }
+
+    fn way(&self) -> &'static str {
+        if self.descending { "DESC" } else { "ASC" }
+    }
+
     /// Keys rise with the time at which devices are made.
     fn order(&self) -> String {
-        let way = if self.descending { "DESC" } else { "ASC" };
+        let way = self.way();
         match self.order {
             DeviceOrder::Created => format!("devices.device {way}"),
             DeviceOrder::Name => format!("name_key {way}"),
