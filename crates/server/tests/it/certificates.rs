@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use server::config::Bind;
+use testkit::http::HttpConnection;
 use wire::x509;
 
 use crate::conversation::packets::{V3, V5, packet};
@@ -266,6 +267,59 @@ fn long_messages_and_many_at_once_come_through_tls_whole() {
         client.says("pingreq");
         client.hears("pingresp");
     }
+}
+
+#[test]
+fn a_device_is_told_again_which_certificate_it_was_given_or_brought() {
+    let (running, _folder) = running(|_| {});
+    running.profile_with("again", "again-key", "the-secret", |profile| {
+        profile.reprovision = domain::Reprovision::ReturnExisting;
+        profile.redelivery_window_ms = 3_600_000;
+    });
+    running.profile_with("expected", "expected-key", "the-secret", |profile| {
+        profile.strategy = domain::Strategy::CheckPreProvisioned;
+    });
+    let [brought, given] = [Identity::until(2100), Identity::until(2100)].map(|identity| identity.text());
+    running.expect_device("given", "expected");
+    sets(&running, "given", Chosen::Certificate(given.clone()));
+    let ask = |name: &str, key: &str, hash: Option<&str>| {
+        let mut body = serde_json::json!({
+            "deviceName": name, "provisionDeviceKey": key, "provisionDeviceSecret": "the-secret",
+        });
+        if let Some(hash) = hash {
+            body["credentialsType"] = "X509_CERTIFICATE".into();
+            body["hash"] = hash.into();
+        }
+        let mut http = HttpConnection::open(running.http()).unwrap();
+        http.post_json("/api/v1/provision", &body.to_string()).unwrap().text()
+    };
+    let success = |text: &str| {
+        format!(r#"{{"credentialsValue":"{text}","credentialsType":"X509_CERTIFICATE","status":"SUCCESS"}}"#)
+    };
+    for _ in 0..2 {
+        assert_eq!(ask("brought", "again-key", Some(&brought)), success(&brought));
+    }
+    // The same certificate belongs to one device only, and a device has one certificate.
+    assert!(ask("brought", "again-key", Some(&given)).contains("FAILURE"));
+    assert_eq!(ask("given", "expected-key", None), success(&given));
+}
+
+#[test]
+fn without_files_of_its_own_it_shows_the_certificate_of_https() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+    let running = Running::start(|config| {
+        config.mqtts.bind = vec![Bind::Address(([127, 0, 0, 1], 0).into())];
+        config.https.certificate = folder.path().join("cert.pem");
+        config.https.key = folder.path().join("key.pem");
+    });
+    let mut client = Client::open(&running, VERSIONS[1], V3, None);
+    client.says("connect user=provision client=c");
+    client.hears("connack 0");
+    let shown = client.stream.conn.peer_certificates().unwrap();
+    assert_eq!(shown, std::slice::from_ref(made.cert.der()));
 }
 
 #[test]

@@ -194,3 +194,57 @@ fn the_manual_lists_every_call_and_no_other() {
     let unknown: Vec<_> = listed.iter().filter(|call| !served.iter().any(|served| served == *call)).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "missing: {missing:?}; unknown: {unknown:?}");
 }
+
+#[tokio::test]
+async fn a_certificate_is_shown_as_it_is_known_in_a_handshake_whatever_form_it_came_in() {
+    let visit = Visit::of("admin").await;
+    let made = rcgen::generate_simple_self_signed(vec!["pump".to_owned()]).unwrap().cert;
+    let line = wire::x509::text_of(made.der());
+    let device = visit.post("/api/device", json!({ "name": "pump-1" })).await;
+    let path = format!("/api/device/{}/credentials", id(&device));
+    // Blanks too, which ThingsBoard's own example has and ThingsBoard then never finds.
+    let spread: String = line.chars().map(|c| format!("{c} ")).collect();
+    for text in [made.pem(), line.clone(), spread] {
+        let mut credentials = visit.get(&path).await;
+        credentials["credentialsType"] = json!("X509_CERTIFICATE");
+        credentials["credentialsId"] = json!("counts for nothing");
+        credentials["credentialsValue"] = json!(text);
+        let saved = visit.post("/api/device/credentials", credentials).await;
+        assert_eq!(saved["credentialsValue"], json!(line));
+        assert_eq!(saved, visit.get(&path).await);
+    }
+    let mut fingerprint = visit.get(&path).await;
+    fingerprint["credentialsValue"] = json!(["AB"; 32].join(":"));
+    let saved = visit.post("/api/device/credentials", fingerprint).await;
+    assert_eq!(saved["credentialsValue"], json!("ab".repeat(32)));
+    let headers = [("authorization", visit.bearer.as_str())];
+    let ours = visit.house.send("GET", "/api/muster/v1/devices", &headers, String::new()).await;
+    assert!(ours.text.contains(r#""credentials_type":"x509""#), "{}", ours.text);
+}
+
+#[tokio::test]
+async fn what_names_no_certificate_is_refused_wherever_it_is_given() {
+    let visit = Visit::of("admin").await;
+    let with = |value: Value| {
+        let credentials = json!({ "credentialsType": "X509_CERTIFICATE", "credentialsValue": value });
+        json!({ "device": { "name": "pump-1", "type": "default" }, "credentials": credentials })
+    };
+    let path = "/api/device-with-credentials";
+    for value in [Value::Null, json!(""), json!("  ")] {
+        let told = visit.no("POST", path, with(value)).await;
+        assert_eq!(told, (400, 31, "Certificate should be specified!".to_owned()));
+    }
+    let neither =
+        "Invalid certificate: neither an X.509 certificate in PEM or base64 nor a SHA-256 fingerprint!";
+    let long = "Invalid certificate: the certificate is longer than 16384 characters!";
+    for (value, told) in [("MIIB".to_owned(), neither), ("A".repeat(16_400), long)] {
+        assert_eq!(visit.no("POST", path, with(json!(value))).await, (400, 31, told.to_owned()));
+    }
+    let import = json!({
+        "file": "name,cert,token\npump-2,zzz,tok\npump-3,,tok\n",
+        "mapping": { "columns": [{ "type": "NAME" }, { "type": "X509" }, { "type": "ACCESS_TOKEN" }] }
+    });
+    let result = visit.post("/api/device/bulk_import", import).await;
+    let lines = json!([format!("Line 2: {neither}")]);
+    assert_eq!(result, json!({ "created": 1, "updated": 0, "errors": 1, "errorsList": lines }));
+}
