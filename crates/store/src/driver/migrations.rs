@@ -44,6 +44,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/main/0011_once.sql"), compatible_from: 2 },
         // An older server would leave that to a trigger which is gone.
         Step { sql: include_str!("../../migrations/main/0012_added.sql"), compatible_from: 12 },
+        Step { sql: include_str!("../../migrations/main/0013_notes.sql"), compatible_from: 2 },
     ],
     postgres: &[
         Step { sql: include_str!("../../migrations/postgres/main/0001_first.sql"), compatible_from: 1 },
@@ -58,6 +59,7 @@ pub(crate) const MAIN: Schema = Schema {
         Step { sql: include_str!("../../migrations/postgres/main/0010_selectors.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0011_once.sql"), compatible_from: 2 },
         Step { sql: include_str!("../../migrations/postgres/main/0012_added.sql"), compatible_from: 2 },
+        Step { sql: include_str!("../../migrations/postgres/main/0013_notes.sql"), compatible_from: 2 },
     ],
 };
 

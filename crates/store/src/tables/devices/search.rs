@@ -32,7 +32,7 @@ pub enum DeviceOrder {
     Name,
     /// The names of their profiles.
     Profile,
-    /// Their labels: the only order for which there is no index.
+    /// Their labels; those without one come before all others.
     Label,
 }
 
@@ -73,12 +73,53 @@ impl View<'_> {
             return Ok(Searched { rows: Vec::new(), total });
         }
         let many = search.text.is_none() || (plan.crowded && total >= behind.saturating_add(COUNTED));
-        let rows = if search.order == DeviceOrder::Profile && many {
-            self.profile_by_profile(tenant, search, &plan, offset, limit)?
-        } else {
-            self.page(tenant, search, &plan, (offset, limit), total)?
+        let rows = match (self.sql, search.order) {
+            (_, DeviceOrder::Profile) if many => {
+                self.profile_by_profile(tenant, search, &plan, offset, limit)?
+            }
+            (Sql::Sqlite(_), DeviceOrder::Label) if many && plan.crowded => {
+                self.with_label_and_without(tenant, search, &plan, (offset, limit), total)?
+            }
+            _ => self.page(tenant, search, &plan, (offset, limit), total)?,
         };
         Ok(Searched { rows, total })
+    }
+
+    /// A page in the order of labels, without sorting all devices: those without one are equal, and the others have
+    /// an index.
+    fn with_label_and_without(
+        &self,
+        tenant: TenantId,
+        search: &DeviceSearch<'_>,
+        plan: &Plan,
+        (offset, limit): (u64, u64),
+        total: u64,
+    ) -> Result<Vec<DeviceRow>, StoreError> {
+        let (mut rows, mut skip) = (Vec::new(), offset);
+        for labelled in [search.descending, !search.descending] {
+            let left = limit.saturating_sub(rows.len() as u64);
+            if left == 0 {
+                break;
+            }
+            let found = |labelled, most| {
+                let plan = Plan { labelled: Some(labelled), ..plan.clone() };
+                self.at_most(tenant, search, &plan, most)
+            };
+            let there = match (search.text, labelled) {
+                // Whether nobody is without one is seen at once by counting the others.
+                (None, false) => total.saturating_sub(found(true, total)?),
+                _ if skip == 0 => u64::MAX,
+                _ => found(labelled, skip.saturating_add(left))?,
+            };
+            if skip >= there {
+                skip -= there;
+                continue;
+            }
+            let plan = Plan { labelled: Some(labelled), ..plan.clone() };
+            rows.extend(self.page(tenant, search, &plan, (skip, left), there)?);
+            skip = 0;
+        }
+        Ok(rows)
     }
 
     /// A page in the order of profiles, without sorting all devices: the devices of each profile are behind one
@@ -136,7 +177,7 @@ impl View<'_> {
         if turned {
             (asked.descending, skipped) = (!asked.descending, total - offset - count);
         }
-        let (more, order) = (more(self.sql), asked.order());
+        let (more, order) = (more(self.sql), asked.order(plan));
         let mut clause = Clause::default();
         clause.add(&format!("SELECT {COLUMNS}, {more} FROM ("), []);
         self.keys(&mut clause, tenant, &asked, plan);
@@ -159,9 +200,9 @@ impl View<'_> {
         search: &DeviceSearch<'_>,
     ) -> Result<Vec<DeviceKey>, StoreError> {
         let search = &search.settled();
-        let mut clause = Clause::default();
-        self.keys(&mut clause, tenant, search, &self.plan(tenant, search)?);
-        clause.add(&format!(" ORDER BY {}", search.order()), []);
+        let (mut clause, plan) = (Clause::default(), self.plan(tenant, search)?);
+        self.keys(&mut clause, tenant, search, &plan);
+        clause.add(&format!(" ORDER BY {}", search.order(&plan)), []);
         self.sql.query(&clause.text, &clause.params_and(&[]), |row| row.unsigned(0).map(DeviceKey))
     }
 
@@ -217,10 +258,21 @@ impl View<'_> {
         if search.text.is_none() {
             return Ok(self.count(tenant, search.profile, None)?.saturating_sub(plan.leaving));
         }
+        self.at_most(tenant, search, plan, behind.saturating_add(COUNTED))
+    }
+
+    /// How many a search finds, or `most` where they are more.
+    fn at_most(
+        &self,
+        tenant: TenantId,
+        search: &DeviceSearch<'_>,
+        plan: &Plan,
+        most: u64,
+    ) -> Result<u64, StoreError> {
         let mut clause = Clause::default();
         clause.add("SELECT count(*) FROM (", []);
         self.keys(&mut clause, tenant, search, plan);
-        let most = behind.saturating_add(COUNTED).min(i64::MAX.cast_unsigned());
+        let most = most.min(i64::MAX.cast_unsigned());
         clause.add(" LIMIT ?) AS found", [most.into()]);
         self.sql.one(&clause.text, &clause.params_and(&[]), |row| row.unsigned(0))
     }
@@ -281,6 +333,11 @@ impl View<'_> {
         if let Some(profile) = search.profile {
             clause.add(" AND profile = ?", [profile.into()]);
         }
+        match plan.labelled {
+            None => {}
+            Some(true) => clause.add(" AND label <> ''", []),
+            Some(false) => clause.add(" AND coalesce(label, '') = ''", []),
+        }
         if plan.leaving > 0 {
             // They are few, and found by an index; the state of each device is not in it.
             // PostgreSQL looks through a set that it cannot hash once for each device, but joins against it once.
@@ -313,6 +370,8 @@ struct Plan {
     profiles: Vec<ProfileId>,
     /// What the index of texts is asked for.
     trigrams: Option<String>,
+    /// Whether it is about those with a label alone, or those without.
+    labelled: Option<bool>,
     /// Too many to be gathered before they are sorted: it walks along an index that has the order.
     crowded: bool,
 }
@@ -321,6 +380,8 @@ impl DeviceSearch<'_> {
     /// The index to walk along.
     fn index(&self, plan: &Plan) -> &'static str {
         match (self.profile, self.order) {
+            _ if plan.labelled == Some(true) => "devices_by_note",
+            (None, _) if plan.labelled == Some(false) => "devices_by_age",
             (Some(_), DeviceOrder::Name) if plan.crowded => "devices_by_name",
             (Some(_), _) => "devices_by_profile",
             (None, DeviceOrder::Created) => "devices_by_age",
@@ -343,9 +404,11 @@ impl DeviceSearch<'_> {
     }
 
     /// Keys rise with the time at which devices are made.
-    fn order(&self) -> String {
+    fn order(&self, plan: &Plan) -> String {
         let way = self.way();
         match self.order {
+            DeviceOrder::Label if plan.labelled == Some(true) => format!("label {way}, devices.device"),
+            DeviceOrder::Label if plan.labelled == Some(false) => "devices.device".to_owned(),
             DeviceOrder::Created => format!("devices.device {way}"),
             DeviceOrder::Name => format!("name_key {way}"),
             DeviceOrder::Profile => format!("{PROFILE_NAME} {way}, devices.device"),
