@@ -6,17 +6,18 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wire::x509::{Certificate, kept_text, text_of};
+use wire::x509::{Certificate, Named};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(certificate) = Certificate::parse(bytes) {
         check_parts(bytes, &certificate);
-        assert_eq!(kept_text(&text_of(bytes)).as_deref(), Ok(text_of(bytes).as_str()));
+        let named = Named::Certificate(bytes.to_vec());
+        assert_eq!(Named::parse(&named.text()), Ok(named));
         assert!(Certificate::parse(&[bytes, b"\0"].concat()).is_none(), "something stands behind it");
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Ok(kept) = kept_text(text) {
-        assert_eq!(kept_text(&kept).as_deref(), Ok(kept.as_str()));
+    if let Ok(named) = Named::parse(text) {
+        assert_eq!(Named::parse(&named.text()), Ok(named));
     }
 });
 

@@ -28,7 +28,7 @@ pub enum Credential {
     Token(Generation, Verifier),
     /// MQTT client id, user name and password that the device chose.
     Basic(Generation, Verifier, BasicParts),
-    /// A certificate that the device chose, or its fingerprint.
+    /// A certificate that the device chose, or its fingerprint; the verifier is that of the fingerprint in both cases.
     Certificate(Generation, Verifier),
 }
 
@@ -55,8 +55,8 @@ impl Credential {
         }
     }
 
-    /// Of what was chosen, by the device or for it: the generation, and the verifier of its credentials id, which no
-    /// other device has.
+    /// Of what was chosen, by the device or for it: the generation, and the verifier by which it is found, which no other
+    /// device has.
     pub fn chosen(&self) -> Option<(Generation, Verifier)> {
         match self {
             Credential::None | Credential::Derived(_) => None,
@@ -126,6 +126,16 @@ pub struct ChosenCertificate {
     verifier: Verifier,
 }
 
+/// A certificate as a device may bring it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The base64 of its DER in one line; or its fingerprint, where nothing more is known.
+    pub text: String,
+    /// The SHA-256 of its DER, in lower-case hexadecimal. It is found by this one, whichever was given: who brings the
+    /// certificate must not take the place of who brought its fingerprint.
+    pub fingerprint: String,
+}
+
 /// MQTT basic credentials in clear; parts that do not count are empty.
 #[derive(Clone, Debug)]
 pub struct Basic {
@@ -163,17 +173,13 @@ impl Wish {
         }
     }
 
-    /// A certificate that the device chose: the base64 of its DER in one line, or the SHA-256 of it in lower-case
-    /// hexadecimal.
-    pub fn certificate(text: String, keys: &dyn CredentialKeys) -> Wish {
-        if text.is_empty() {
-            return Wish::Unusable(Refusal::CredentialsIncomplete);
-        }
-        if !is_plain(&text, MAX_CERTIFICATE_CHARS) {
+    /// A certificate that the device chose; unusable where its text is none.
+    pub fn certificate(certificate: Certificate, keys: &dyn CredentialKeys) -> Wish {
+        let Certificate { text, fingerprint } = certificate;
+        if text.is_empty() || !is_plain(&text, MAX_CERTIFICATE_CHARS) {
             return Wish::Unusable(Refusal::CertificateMalformed);
         }
-        let verifier = keys.verifier(&certificate_credentials_id(&text, keys));
-        Wish::Certificate(ChosenCertificate { text, verifier })
+        Wish::Certificate(ChosenCertificate { text, verifier: keys.verifier(&fingerprint) })
     }
 
     /// The word of the kind of credential it asks for, everywhere.
@@ -216,8 +222,8 @@ pub fn basic_credentials_id(client_id: &str, user_name: &str, keys: &dyn Credent
     }
 }
 
-/// The identifier of a certificate (thingsboard page, section 6): the SHA3-256 of its text. Everybody can know it, so
-/// nobody is let in by it.
+/// The identifier of a certificate in ThingsBoard's words (thingsboard page, section 6): the SHA3-256 of its text.
+/// Everybody can know it, and nothing is found by it.
 pub fn certificate_credentials_id(text: &str, keys: &dyn CredentialKeys) -> String {
     keys.sha3_256_hex(text)
 }
@@ -283,6 +289,10 @@ pub(crate) mod tests {
         Basic { client_id: client_id.into(), user_name: user_name.into(), password: Secret::new(password) }
     }
 
+    pub(crate) fn certificate(text: &str, fingerprint: &str) -> Certificate {
+        Certificate { text: text.into(), fingerprint: fingerprint.into() }
+    }
+
     fn refusal(wish: &Wish) -> Option<Refusal> {
         wish.credential(Generation(1)).err()
     }
@@ -323,12 +333,12 @@ pub(crate) mod tests {
     #[test]
     fn a_certificate_has_1_to_16384_characters() {
         for (length, expected) in [
-            (0, Some(Refusal::CredentialsIncomplete)),
+            (0, Some(Refusal::CertificateMalformed)),
             (1, None),
             (MAX_CERTIFICATE_CHARS, None),
             (MAX_CERTIFICATE_CHARS + 1, Some(Refusal::CertificateMalformed)),
         ] {
-            assert_eq!(refusal(&Wish::certificate("M".repeat(length), &Glass)), expected);
+            assert_eq!(refusal(&Wish::certificate(certificate(&"M".repeat(length), "ab"), &Glass)), expected);
         }
     }
 
@@ -340,10 +350,11 @@ pub(crate) mod tests {
         assert!(!held.answers(&Wish::basic(basic("c", "u", "q"), &Glass)));
         assert!(!held.answers(&Wish::ServerMade));
         assert!(Credential::Derived(Generation(1)).answers(&Wish::ServerMade));
-        let wish = Wish::certificate("MIIB".into(), &Glass);
+        let wish = Wish::certificate(certificate("MIIB", "ab"), &Glass);
         let held = wish.credential(Generation(1)).unwrap();
         assert!(held.answers(&wish));
-        assert!(!held.answers(&Wish::certificate("MIIC".into(), &Glass)));
-        assert!(!held.answers(&Wish::token(Secret::new("sha3(MIIB)"), &Glass)));
+        assert!(held.answers(&Wish::certificate(certificate("ab", "ab"), &Glass)));
+        assert!(!held.answers(&Wish::certificate(certificate("MIIC", "cd"), &Glass)));
+        assert!(!held.answers(&Wish::token(Secret::new("ab"), &Glass)));
     }
 }

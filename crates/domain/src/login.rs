@@ -4,7 +4,7 @@
 //! The rules of the words look things up in an order that depends on what was found, so they come in two halves:
 //! [`lookups`] says what to look for, one after the other, and [`judge`] says what a find means.
 
-use crate::credentials::{basic_credentials_id, basic_parts, certificate_credentials_id};
+use crate::credentials::{basic_credentials_id, basic_parts};
 use crate::{Credential, CredentialKeys, Secret, Timestamp, Verifier};
 
 /// What a CONNECT brought.
@@ -21,8 +21,6 @@ pub struct Login {
 /// A certificate whose private key a client has shown to hold.
 #[derive(Clone, Debug)]
 pub struct ShownCertificate {
-    /// The base64 of its DER, in one line.
-    pub text: String,
     /// The SHA-256 of its DER, in lower-case hexadecimal.
     pub fingerprint: String,
     /// From when on it is valid.
@@ -32,10 +30,9 @@ pub struct ShownCertificate {
 }
 
 impl ShownCertificate {
-    /// What to look for, in this order: the certificate itself, then its fingerprint. A find that is no certificate is
-    /// none.
-    pub fn lookups(&self, keys: &dyn CredentialKeys) -> [Verifier; 2] {
-        [&self.text, &self.fingerprint].map(|text| keys.verifier(&certificate_credentials_id(text, keys)))
+    /// What to look for. A find that is no certificate is none: everybody can know a fingerprint, and take it for a token.
+    pub fn lookup(&self, keys: &dyn CredentialKeys) -> Verifier {
+        keys.verifier(&self.fingerprint)
     }
 
     /// Whether it is valid at this time.
@@ -122,7 +119,7 @@ fn compare(login: &Login, stored: &crate::credentials::BasicParts, keys: &dyn Cr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::tests::{Glass, basic};
+    use crate::credentials::tests::{Glass, basic, certificate};
     use crate::{Generation, Wish};
 
     fn login(client_id: &str, user_name: &str, password: &str) -> Login {
@@ -157,23 +154,23 @@ mod tests {
 
     #[test]
     fn nobody_comes_in_by_what_everybody_can_know_of_a_certificate() {
-        let certificate = Wish::certificate("MIIB".into(), &Glass);
-        for word in ["sha3(MIIB)", "MIIB"] {
+        let wish = Wish::certificate(certificate("MIIB", "abab"), &Glass);
+        for word in ["sha3(MIIB)", "MIIB", "abab"] {
             for login in
                 [login("", word, ""), login(word, "", ""), login("any", word, word), login(word, word, "")]
             {
-                assert!(!accepted(&certificate, &login), "{login:?}");
+                assert!(!accepted(&wish, &login), "{login:?}");
             }
         }
     }
 
     #[test]
-    fn a_certificate_is_looked_for_as_itself_and_then_by_its_fingerprint() {
-        let shown = shown(10, 20);
-        let id =
-            |text: &str| Wish::certificate(text.into(), &Glass).credential(Generation(1)).unwrap().chosen();
-        let wanted = [id("MIIB"), id("abab")].map(|chosen| chosen.unwrap().1);
-        assert_eq!(shown.lookups(&Glass), wanted);
+    fn a_certificate_is_found_whether_itself_or_its_fingerprint_was_given() {
+        for text in ["MIIB", "abab"] {
+            let held =
+                Wish::certificate(certificate(text, "abab"), &Glass).credential(Generation(1)).unwrap();
+            assert_eq!(held.chosen(), Some((Generation(1), shown(10, 20).lookup(&Glass))));
+        }
     }
 
     #[test]
@@ -184,7 +181,6 @@ mod tests {
 
     fn shown(not_before: i64, expires_at: i64) -> ShownCertificate {
         ShownCertificate {
-            text: "MIIB".into(),
             fingerprint: "abab".into(),
             not_before: Timestamp(not_before),
             expires_at: Timestamp(expires_at),

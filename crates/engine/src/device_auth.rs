@@ -136,7 +136,7 @@ impl DeviceAuth {
 
     /// The device that holds this certificate, or was given its fingerprint (thingsboard page, section 7.3). Nobody
     /// guesses a certificate whose private key he has to hold, so such tries are not throttled, and nobody else's stand
-    /// in their way. Two short indexed reads.
+    /// in their way. A short indexed read.
     ///
     /// # Errors
     /// `certificate-unknown`, `device-disabled`, or what the store says; where dates count, `certificate-expired`.
@@ -171,22 +171,13 @@ impl DeviceAuth {
     }
 
     fn shown_holder(&self, shown: &ShownCertificate, within: Option<TenantId>) -> Result<Connected, Refusal> {
-        let device = self.by_shown(shown)?.ok_or(Refusal::CertificateUnknown)?;
+        let found = self.find(&shown.lookup(self.keys()?))?;
+        let device = found.filter(|device| matches!(device.credential, Credential::Certificate(..)));
+        let device = device.ok_or(Refusal::CertificateUnknown)?;
         self.admit(&device, within).map_err(|refusal| match refusal {
             Refusal::CredentialsUnknown => Refusal::CertificateUnknown,
             other => other,
         })
-    }
-
-    /// Only who holds a certificate is found: what stands under the same hash as a token is somebody else's.
-    fn by_shown(&self, shown: &ShownCertificate) -> Result<Option<DeviceRecord>, Refusal> {
-        for verifier in shown.lookups(self.keys()?) {
-            let found = self.find(&verifier)?;
-            if let Some(device) = found.filter(|it| matches!(it.credential, Credential::Certificate(..))) {
-                return Ok(Some(device));
-            }
-        }
-        Ok(None)
     }
 
     /// The registration id of a device that has shown its credentials, as long as it is there.

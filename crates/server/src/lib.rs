@@ -4,6 +4,7 @@
 //! A library so that tests run the server in their own process; [`serve::Server`] is all of it.
 
 pub mod api;
+pub mod certificates;
 pub mod config;
 pub mod connectors;
 pub mod hooks;

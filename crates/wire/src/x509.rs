@@ -31,29 +31,44 @@ pub enum TextError {
     NoCertificate,
 }
 
-/// What a text that names a certificate is kept as (thingsboard page, section 6.3): the base64 of its DER in one line,
-/// or, of a fingerprint, its 64 digits in lower case. Of several certificates the first counts; white space never does.
-///
-/// # Errors
-/// [`TextError`]
-pub fn kept_text(text: &str) -> Result<String, TextError> {
-    let first = text.split_once(BEGIN).map_or(text, |(_, behind)| behind);
-    let first = first.split(END).next().unwrap_or_default();
-    let plain: String = first.chars().filter(|c| !c.is_whitespace()).collect();
-    if let Some(fingerprint) = fingerprint(&plain) {
-        return Ok(fingerprint);
-    }
-    if plain.len() > MAX_TEXT_CHARS {
-        return Err(TextError::TooLong);
-    }
-    let der = STANDARD.decode(&plain).map_err(|_| TextError::NoCertificate)?;
-    Certificate::parse(&der).map(|_| plain).ok_or(TextError::NoCertificate)
+/// What a text names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// A certificate: its DER.
+    Certificate(Vec<u8>),
+    /// The SHA-256 of a certificate's DER, in lower-case hexadecimal.
+    Fingerprint(String),
 }
 
-/// The text under which the certificate of a handshake is kept: the base64 of its DER, in one line.
-#[must_use]
-pub fn text_of(der: &[u8]) -> String {
-    STANDARD.encode(der)
+impl Named {
+    /// Reads a text (thingsboard page, section 6.3): a certificate in PEM or as base64 of its DER, or a fingerprint in
+    /// hexadecimal. Of several certificates the first counts; white space never does.
+    ///
+    /// # Errors
+    /// [`TextError`]
+    pub fn parse(text: &str) -> Result<Named, TextError> {
+        let first = text.split_once(BEGIN).map_or(text, |(_, behind)| behind);
+        let first = first.split(END).next().unwrap_or_default();
+        let plain: String = first.chars().filter(|c| !c.is_whitespace()).collect();
+        if let Some(fingerprint) = fingerprint(&plain) {
+            return Ok(Named::Fingerprint(fingerprint));
+        }
+        if plain.len() > MAX_TEXT_CHARS {
+            return Err(TextError::TooLong);
+        }
+        let der = STANDARD.decode(&plain).map_err(|_| TextError::NoCertificate)?;
+        let is_certificate = Certificate::parse(&der).is_some();
+        is_certificate.then_some(Named::Certificate(der)).ok_or(TextError::NoCertificate)
+    }
+
+    /// What it is kept as: the base64 of a certificate's DER in one line, or the digits of a fingerprint.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Named::Certificate(der) => STANDARD.encode(der),
+            Named::Fingerprint(digits) => digits.clone(),
+        }
+    }
 }
 
 /// 64 hexadecimal digits, or 32 pairs of them with colons in between.

@@ -1,6 +1,6 @@
 //! What devices hold, as operators see and set it. Every look at it in clear is journalled.
 
-use domain::credentials::Basic;
+use domain::credentials::{Basic, Certificate};
 use domain::{
     Credential, CredentialKeys, DeviceKey, DeviceRecord, Generation, Held, Secret, Timestamp, Version, Wish,
 };
@@ -21,8 +21,8 @@ pub enum Chosen {
     Token(Secret),
     /// MQTT basic credentials.
     Basic(Basic),
-    /// A certificate: the base64 of its DER in one line, or its fingerprint.
-    Certificate(String),
+    /// A certificate.
+    Certificate(Certificate),
 }
 
 /// A device's credentials in clear.
@@ -59,7 +59,7 @@ impl Chosen {
             Chosen::ServerMade => Wish::ServerMade,
             Chosen::Token(token) => Wish::token(token.clone(), keys),
             Chosen::Basic(basic) => Wish::basic(basic.clone(), keys),
-            Chosen::Certificate(text) => Wish::certificate(text.clone(), keys),
+            Chosen::Certificate(certificate) => Wish::certificate(certificate.clone(), keys),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::Secret;
+use domain::credentials::Certificate;
 use engine::registry::{Chosen, CredentialsSave};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::client::ResolvesClientCert;
@@ -14,9 +15,10 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use server::certificates;
 use server::config::Bind;
 use testkit::http::HttpConnection;
-use wire::x509;
+use wire::x509::Named;
 
 use crate::conversation::packets::{V3, V5, packet};
 use crate::running::Running;
@@ -54,7 +56,15 @@ impl Identity {
     }
 
     fn text(&self) -> String {
-        x509::text_of(&self.certificate)
+        Named::Certificate(self.certificate.to_vec()).text()
+    }
+
+    fn named(&self) -> Certificate {
+        certificates::named(&self.text()).unwrap()
+    }
+
+    fn fingerprint(&self) -> Certificate {
+        certificates::named(&self.named().fingerprint).unwrap()
     }
 
     fn shown(&self) -> Arc<Shows> {
@@ -186,7 +196,7 @@ fn sets(running: &Running, name: &str, chosen: Chosen) {
 fn a_certificate_opens_whatever_issuers_it_has_and_no_issuer_is_asked_for() {
     let (running, _folder) = running(|_| {});
     let identity = Identity::until(2100);
-    holds(&running, "pump-1", Chosen::Certificate(identity.text()));
+    holds(&running, "pump-1", Chosen::Certificate(identity.named()));
     for (number, version) in VERSIONS.into_iter().enumerate() {
         let shows = identity.shown();
         let mut client = Client::open(&running, version, V5, Some(Arc::clone(&shows)));
@@ -204,7 +214,7 @@ fn dates_count_unless_an_operator_says_otherwise() {
     for (counts, five, three) in [(true, "connack 0x87", "connack 5"), (false, "connack 0", "connack 0")] {
         let (running, _folder) = running(|config| config.mqtts.client_dates = counts);
         let identity = Identity::until(2020);
-        holds(&running, "pump-1", Chosen::Certificate(identity.text()));
+        holds(&running, "pump-1", Chosen::Certificate(identity.named()));
         for (level, told) in [(V5, five), (V3, three)] {
             let mut client = Client::open(&running, VERSIONS[1], level, Some(identity.shown()));
             client.says("connect client=c");
@@ -214,16 +224,17 @@ fn dates_count_unless_an_operator_says_otherwise() {
 }
 
 #[test]
-fn what_holds_the_name_of_a_certificate_as_its_token_is_not_its_holder() {
+fn what_everybody_knows_of_a_certificate_makes_nobody_its_holder() {
     let (running, _folder) = running(|_| {});
     let identity = Identity::until(2100);
-    holds(&running, "pump-1", Chosen::Certificate(identity.text()));
+    holds(&running, "pump-1", Chosen::Certificate(identity.named()));
     let tenant = running.tenant();
     let device = running.registry().device(&tenant, "pump-1").unwrap().id;
     let name = running.registry().credentials(&Running::operator(), &tenant, &device).unwrap().lookup;
-    // The name is free again, and somebody takes it for a token.
+    // What it was known by is free again, and somebody takes it for a token.
     sets(&running, "pump-1", Chosen::ServerMade);
-    holds(&running, "thief", Chosen::Token(Secret::new(name.expose())));
+    holds(&running, "thief", Chosen::Token(name));
+    holds(&running, "other-thief", Chosen::Token(Secret::new(identity.named().fingerprint)));
     let mut client = Client::open(&running, VERSIONS[1], V5, Some(identity.shown()));
     client.says("connect client=c");
     client.hears("connack 0x87");
@@ -231,12 +242,39 @@ fn what_holds_the_name_of_a_certificate_as_its_token_is_not_its_holder() {
 }
 
 #[test]
+fn a_certificate_and_its_fingerprint_belong_to_one_device() {
+    let (running, _folder) = running(|_| {});
+    let identity = Identity::until(2100);
+    let forms = [identity.named(), identity.fingerprint()];
+    for first in [0, 1] {
+        let (device, thief) = (format!("pump-{first}"), format!("thief-{first}"));
+        holds(&running, &device, Chosen::Certificate(forms[first].clone()));
+        // A device can bring what everybody knows, and is told that it is taken.
+        let hash = &forms[1 - first].text;
+        let body = format!(
+            r#"{{"deviceName":"{thief}","provisionDeviceKey":"the-key","provisionDeviceSecret":"the-secret","credentialsType":"X509_CERTIFICATE","hash":"{hash}"}}"#
+        );
+        let mut http = HttpConnection::open(running.http()).unwrap();
+        let told = http.post_json("/api/v1/provision", &body).unwrap().text();
+        assert!(told.contains("already assigned to another device"), "{told}");
+        let mut client = Client::open(&running, VERSIONS[1], V5, Some(identity.shown()));
+        client.says("connect client=c");
+        client.hears("connack 0");
+        client.says("publish 1:7 v1/devices/me/telemetry {\"here\":true}");
+        client.hears("puback 7");
+        assert_eq!(running.telemetry(&device), ["here=Bool(true)"]);
+        sets(&running, &device, Chosen::Certificate(forms[1 - first].clone()));
+        sets(&running, &device, Chosen::ServerMade);
+    }
+}
+
+#[test]
 fn a_certificate_that_is_taken_away_ends_its_session_at_once() {
     let (running, _folder) = running(|_| {});
     let identity = Identity::until(2100);
-    holds(&running, "pump-1", Chosen::Certificate(identity.text()));
+    holds(&running, "pump-1", Chosen::Certificate(identity.named()));
     for version in VERSIONS {
-        sets(&running, "pump-1", Chosen::Certificate(identity.text()));
+        sets(&running, "pump-1", Chosen::Certificate(identity.named()));
         let mut client = Client::open(&running, version, V5, Some(identity.shown()));
         client.says("connect client=c");
         client.hears("connack 0");
@@ -281,7 +319,7 @@ fn a_device_is_told_again_which_certificate_it_was_given_or_brought() {
     });
     let [brought, given] = [Identity::until(2100), Identity::until(2100)].map(|identity| identity.text());
     running.expect_device("given", "expected");
-    sets(&running, "given", Chosen::Certificate(given.clone()));
+    sets(&running, "given", Chosen::Certificate(certificates::named(&given).unwrap()));
     let ask = |name: &str, key: &str, hash: Option<&str>| {
         let mut body = serde_json::json!({
             "deviceName": name, "provisionDeviceKey": key, "provisionDeviceSecret": "the-secret",
@@ -341,7 +379,7 @@ fn a_handshake_that_does_not_come_is_cut_and_holds_nobody_up() {
 fn who_has_not_the_key_of_a_certificate_or_shows_a_broken_chain_ends_in_the_handshake() {
     let (running, _folder) = running(|_| {});
     let [identity, stranger] = [Identity::until(2100), Identity::until(2100)];
-    holds(&running, "pump-1", Chosen::Certificate(identity.text()));
+    holds(&running, "pump-1", Chosen::Certificate(identity.named()));
     let [own, foreign] = [&identity, &stranger].map(|identity| Arc::clone(&identity.shown().certified.key));
     let leaf = identity.certificate.clone();
     for version in VERSIONS {

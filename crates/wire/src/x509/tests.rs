@@ -3,6 +3,14 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
 use super::*;
 
+fn kept_text(text: &str) -> Result<String, TextError> {
+    Named::parse(text).map(|named| named.text())
+}
+
+fn text_of(der: &[u8]) -> String {
+    STANDARD.encode(der)
+}
+
 fn made() -> rcgen::Certificate {
     let mut params = CertificateParams::new(vec!["pump-1".to_owned()]).unwrap();
     params.not_before = date_time_ymd(2020, 1, 1);

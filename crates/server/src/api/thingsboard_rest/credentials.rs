@@ -8,12 +8,12 @@ use engine::Registry;
 use engine::registry::{Chosen, CredentialsSave, DeviceCredentials, Operator};
 use wire::thingsboard::rest::credentials::{BasicValue, Credentials, CredentialsRequest, PlainId};
 use wire::thingsboard::rest::{EntityId, NULL_ID};
-use wire::x509;
 
 use super::ask::{Id, Read, tenant};
 use super::devices::revision;
 use super::error::Wrong;
 use super::login::blocking;
+use crate::certificates;
 
 /// `GET /api/device/{id}/credentials`
 pub(super) async fn show(
@@ -98,8 +98,8 @@ pub(super) fn chosen(request: &CredentialsRequest) -> Result<Chosen, Wrong> {
 
 /// What a text that names a certificate is kept as.
 pub(super) fn certificate(text: &str) -> Result<Chosen, Wrong> {
-    let told = |error: x509::TextError| Wrong::bad_request(format!("Invalid certificate: {error}!"));
-    x509::kept_text(text).map(Chosen::Certificate).map_err(told)
+    let told = |error| Wrong::bad_request(format!("Invalid certificate: {error}!"));
+    certificates::named(text).map(Chosen::Certificate).map_err(told)
 }
 
 fn basic(value: BasicValue) -> Basic {

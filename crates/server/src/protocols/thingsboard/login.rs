@@ -1,17 +1,16 @@
 //! Who connects over MQTT, and as what (sections 7.1 to 7.3).
 
-use aws_lc_rs::digest::{SHA256, digest};
-use domain::login::{Login, ShownCertificate};
-use domain::{Origin, Refusal, Secret, Timestamp};
+use domain::login::Login;
+use domain::{Origin, Refusal, Secret};
 use engine::Connected;
 use engine::traces::Decision;
 use wire::mqtt::Connect;
-use wire::x509::{self, Certificate};
 
 use super::device::DeviceSession;
 use super::provision::ProvisionSession;
 use super::refuse::{self, Shown};
 use super::{Settings, traced};
+use crate::certificates;
 use crate::mqtt::{Claim, Hello, Welcome};
 use crate::protocols::Faces;
 
@@ -50,23 +49,11 @@ pub(super) async fn claim(hello: Hello<'_>, origin: Origin, settings: Settings, 
 /// Who shows a certificate is known by it alone, whatever words it sends.
 async fn by_certificate(der: &[u8], origin: Origin, settings: Settings, faces: &Faces) -> Claim {
     let refused = |refusal| Claim::Refused(refuse::login(refusal, Shown::Certificate));
-    let Some(shown) = shown_certificate(der) else { return refused(Refusal::CertificateUnknown) };
+    let Some(shown) = certificates::shown(der) else { return refused(Refusal::CertificateUnknown) };
     match faces.device_auth.by_certificate(&shown, settings.client_dates, origin, None).await {
         Ok(device) => welcome(device, origin, faces).await,
         Err(refusal) => refused(refusal),
     }
-}
-
-fn shown_certificate(der: &[u8]) -> Option<ShownCertificate> {
-    let read = Certificate::parse(der)?;
-    let moment = |seconds: i64| Timestamp(seconds.saturating_mul(1000));
-    Some(ShownCertificate {
-        text: x509::text_of(der),
-        fingerprint: digest(&SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
-        not_before: moment(read.not_before_s),
-        // It is valid to the end of the second that it names.
-        expires_at: moment(read.not_after_s.saturating_add(1)),
-    })
 }
 
 /// The three words of a CONNECT. A password that is not text is nobody's; it is kept so that it stays wrong.

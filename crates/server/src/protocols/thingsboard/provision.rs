@@ -14,10 +14,10 @@ use wire::mqtt::{Publish, Qos, ReasonCode};
 use wire::thingsboard::{
     Credentials, CredentialsType, ProvisionRequest, ProvisionRequestError, ProvisionResponse, topic,
 };
-use wire::x509;
 
 use super::refuse::{self, Refusing};
 use super::{Settings, traced};
+use crate::certificates;
 use crate::hub::Inbox;
 use crate::mqtt::{Answer, MqttSession, Verdict};
 use crate::protocols::{Faces, Task};
@@ -106,8 +106,8 @@ fn wish(asked: &ProvisionRequest, keys: &dyn CredentialKeys) -> Wish {
             Wish::basic(basic, keys)
         }
         CredentialsType::X509Certificate if hash.is_empty() => Wish::Unusable(Refusal::CredentialsIncomplete),
-        CredentialsType::X509Certificate => match x509::kept_text(hash) {
-            Ok(text) => Wish::certificate(text, keys),
+        CredentialsType::X509Certificate => match certificates::named(hash) {
+            Ok(certificate) => Wish::certificate(certificate, keys),
             Err(_) => Wish::Unusable(Refusal::CertificateMalformed),
         },
         CredentialsType::Lwm2mCredentials => Wish::Unusable(Refusal::Lwm2mUnsupported),
