@@ -253,11 +253,19 @@ fn address(base: &Url, path: &[&str]) -> Result<Url, Failure> {
             .hint("name the device by its id; `muster device list -o json` shows it"));
     }
     let mut url = base.clone();
-    url.set_path(BASE_PATH);
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.extend(path);
-    }
+    let escaped: Vec<String> = path.iter().map(|segment| escaped(segment)).collect();
+    url.set_path(&format!("{BASE_PATH}/{}", escaped.join("/")));
     Ok(url)
+}
+
+/// A segment of an address, whatever stands in it (RFC 3986, section 2.1). Left to itself, the URL standard drops line
+/// feeds, carriage returns and tabs, and the address becomes that of another device.
+fn escaped(segment: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    segment.bytes().fold(String::new(), |escaped, byte| match byte {
+        byte if plain(byte) => escaped + &char::from(byte).to_string(),
+        byte => escaped + &format!("%{byte:02X}"),
+    })
 }
 
 async fn parsed<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
@@ -290,6 +298,8 @@ mod tests {
         let base = base_url("http://127.0.0.1:8080").unwrap();
         let url = address(&base, &["devices", "a/b?c d%", "disable"]).unwrap();
         assert_eq!(url.as_str(), "http://127.0.0.1:8080/api/muster/v1/devices/a%2Fb%3Fc%20d%25/disable");
+        let url = address(&base, &["devices", "x\n\r\ty", "ä:b"]).unwrap();
+        assert_eq!(url.as_str(), "http://127.0.0.1:8080/api/muster/v1/devices/x%0A%0D%09y/%C3%A4:b");
     }
 
     #[test]

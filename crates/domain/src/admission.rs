@@ -170,10 +170,11 @@ fn device(inquiry: &Inquiry<'_>) -> Answer {
     let taken = if expected_only { Refusal::AlreadyProvisioned } else { Refusal::DeviceExists };
     match device.state {
         _ if device.profile != inquiry.profile.id => {
-            Answer::No(if expected_only { Refusal::DeviceOfOtherProfile } else { Refusal::DeviceExists })
+            let created = Refusal::NameOfOtherProfile;
+            Answer::No(if expected_only { Refusal::DeviceOfOtherProfile } else { created })
         }
         DeviceState::Disabled { .. } => Answer::No(Refusal::DeviceDisabled),
-        DeviceState::Expected => require(expected_only || device.owed.return_home, Refusal::DeviceExists),
+        DeviceState::Expected => require(expected_only || device.owed.return_home, Refusal::DeviceAnnounced),
         DeviceState::Provisioning => require(inquiry.asks_the_same(device), Refusal::OperationRunning),
         DeviceState::Provisioned if inquiry.is_unanswered(device) => Answer::Pass,
         DeviceState::Provisioned => require(may_come_again(inquiry, device), taken),

@@ -133,7 +133,7 @@ refusals! {
         "Look at it again and repeat the save.";
     CountMissing, "count-missing", Malformed,
         "`expected_count` says how many devices the selector is thought to find.",
-        "Ask with `dry_run` first: its summary counts them.";
+        "Ask with `dry_run` first; then say how many they are, or their `names`.";
     CountChanged, "count-changed", Conflict,
         "The selector finds another number of devices than was expected; nothing was done.",
         "Look at them again, and say the number that they are now.";

@@ -109,6 +109,12 @@ refusals! {
     DeviceOfOtherProfile, "device-of-other-profile", NotFound,
         "The device is expected under another profile.",
         "Give the device the key of its own profile, or delete and add it under this one.";
+    NameOfOtherProfile, "name-of-other-profile", Conflict,
+        "A device of another profile has this name, and this profile makes new devices only.",
+        "Give the device the key of its own profile (muster device show NAME), or delete it and let it come anew.";
+    DeviceAnnounced, "device-announced", Conflict,
+        "The device is announced, but its profile makes new devices and lets in none that is expected.",
+        "Let in those that are announced: muster profile set PROFILE --strategy check-pre-provisioned.";
     DeviceExists, "device-exists", Conflict,
         "A device with this name exists already.",
         "Use unique names, delete the old device, or choose a re-provisioning policy: muster profile set PROFILE --reprovision return-existing.";

@@ -158,11 +158,18 @@ impl Provisioner {
             origin,
             profile: profile.map(|profile| profile.name.clone()),
             unknown_key,
-            registration_id: registration_id.map(|name| name.chars().take(domain::name::MAX_CHARS).collect()),
+            registration_id: registration_id.map(|name| noted(&name)),
             outcome: refusal.code(),
             proven: !matches!(refusal.kind(), Kind::Unproven | Kind::TooMany) && profile.is_some(),
         }
     }
+}
+
+/// A name as the journal keeps it: without the blanks around it, which count for nothing, and no longer than names are.
+fn noted(name: &str) -> String {
+    let bare = name.trim();
+    let kept = if bare.is_empty() { name } else { bare };
+    kept.chars().take(domain::name::MAX_CHARS).collect()
 }
 
 /// Enough of a keyed digest to see that two attempts offered the same unknown key.

@@ -13,6 +13,7 @@ mod keys;
 mod manners;
 mod manual;
 mod neighbours;
+mod newcomers;
 mod openapi;
 mod openid;
 mod operators;

@@ -70,6 +70,19 @@ const CASES: &[Case] = &[
         ],
         ..RIGHT
     },
+    Case {
+        code: "name-of-other-profile",
+        before: &[
+            Run(&["profile", "create", "tanks", "--strategy", "check-pre-provisioned"]),
+            Run(&["device", "add", "NAME", "--profile", "tanks"]),
+        ],
+        ..RIGHT
+    },
+    Case {
+        code: "device-announced",
+        before: &[Run(&["device", "add", "NAME", "--profile", "PROFILE"])],
+        ..RIGHT
+    },
     Case { code: "device-exists", before: &[Joins], ..RIGHT },
     Case {
         code: "already-provisioned",

@@ -50,7 +50,10 @@ fn show(explanation: &Explain, out: &mut Output) -> Result<(), Failure> {
     if let Some(last) = &explanation.last_attempt {
         out.note(&attempt_in_words(last))?;
     }
-    for hint in explanation.checks.iter().filter_map(|check| check.hint.as_ref()) {
+    // What helps against the no comes before what only may help.
+    let (against, others): (Vec<_>, Vec<_>) =
+        explanation.checks.iter().partition(|check| check.answer == CheckAnswer::No);
+    for hint in against.into_iter().chain(others).filter_map(|check| check.hint.as_ref()) {
         out.note(&format!("  hint: {hint}"))?;
     }
     Ok(())

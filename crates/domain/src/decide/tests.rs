@@ -111,11 +111,11 @@ fn every_strategy_policy_and_state_has_its_answer() {
     let disabled = Disabled { was: Resting::Provisioned };
     let cases = [
         ("create-new", "refuse", None, "created"),
-        ("create-new", "refuse", Some(Expected), "device-exists"),
+        ("create-new", "refuse", Some(Expected), "device-announced"),
         ("create-new", "refuse", Some(Provisioned), "device-exists"),
         ("create-new", "return-existing", Some(Provisioned), "unchanged"),
         ("create-new", "rotate", Some(Provisioned), "rotated"),
-        ("create-new", "rotate", Some(Expected), "device-exists"),
+        ("create-new", "rotate", Some(Expected), "device-announced"),
         ("create-new", "rotate", Some(disabled), "device-disabled"),
         ("check-pre-provisioned", "refuse", None, "device-unknown"),
         ("check-pre-provisioned", "refuse", Some(Expected), "claimed"),
@@ -145,7 +145,7 @@ fn every_strategy_policy_and_state_has_its_answer() {
 fn a_device_of_another_profile_is_none_of_ours() {
     let other = DeviceRecord { profile: ProfileId(8), ..device(DeviceState::Provisioned) };
     let rotate = Profile { reprovision: Reprovision::Rotate, ..profile() };
-    assert_eq!(word(&decided(rotate.clone(), Some(other.clone()))), "device-exists");
+    assert_eq!(word(&decided(rotate.clone(), Some(other.clone()))), "name-of-other-profile");
     let check = Profile { strategy: Strategy::CheckPreProvisioned, ..rotate };
     assert_eq!(word(&decided(check, Some(other))), "device-of-other-profile");
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use domain::admission::{self, Answer, Inquiry};
 use domain::name::Name;
-use domain::{DeviceRecord, Profile, Refusal, StandingQuestion, TenantId, Timestamp};
+use domain::{DeviceRecord, GroupSecret, Profile, Refusal, StandingQuestion, TenantId, Timestamp};
 
 use super::journal::{Attempt, AttemptOutcome};
 use super::{Operator, Registry, RegistryError, Tenant, What};
@@ -167,11 +167,13 @@ impl Registry {
         tenant: &Tenant,
         supposed: &Supposed<'_>,
     ) -> Result<Vec<Explanation>, RegistryError> {
-        let name = Name::from_device(Some(supposed.registration_id));
-        let device = self.record_named(tenant, &name)?;
+        let row = self.store.read(|view| self.find(view, tenant, supposed.registration_id.trim()))?;
+        let device = row.map(|row| row.record);
+        let asked = device.as_ref().map_or(supposed.registration_id, |device| &device.name);
+        let name = Name::from_device(Some(asked));
         let called = match &name {
             Ok(Some(name)) => name.as_str(),
-            _ => supposed.registration_id,
+            _ => asked,
         };
         let last = self.last_attempt(operator, tenant, device.as_ref(), called)?;
         let profiles = self.candidates(tenant.id, supposed.profile, last.as_ref(), device.as_ref())?;
@@ -182,23 +184,16 @@ impl Registry {
         let source = supposed.source.or_else(|| last.as_ref()?.source.as_ref()?.parse().ok());
         let now = self.now();
         let judged = profiles.iter().zip(&questions).map(|(profile, question)| {
-            let checks = judge(profile, &name, device.as_ref(), question.as_ref(), source, now);
-            (Some(profile.name.clone()), checks)
+            let known =
+                Known { name: &name, device: device.as_ref(), question: question.as_ref(), source, now };
+            (Some(profile.name.clone()), known.judge(profile, met(last.as_ref(), Some(&profile.name))))
         });
-        // A tenant without profiles lets nobody in.
-        let nowhere = (None, before_admission(Answer::No(Refusal::ProfileUnknown), &name));
+        // A tenant without profiles lets nobody in, nor does one whose key the device does not have.
+        let why = met(last.as_ref(), None).filter(|refusal| names_no_profile(*refusal));
+        let why = why.unwrap_or(Refusal::ProfileUnknown);
+        let nowhere = (None, before_admission(Answer::No(why), &name));
         let judged = judged.chain(profiles.is_empty().then_some(nowhere));
         Ok(judged.map(|(profile, checks)| Explanation::of(profile, checks, last.as_ref())).collect())
-    }
-
-    fn record_named(
-        &self,
-        tenant: &Tenant,
-        name: &Result<Option<Name>, Refusal>,
-    ) -> Result<Option<DeviceRecord>, RegistryError> {
-        let Ok(Some(name)) = name else { return Ok(None) };
-        let row = self.store.read(|view| view.device_named(tenant.id, name.as_str()))?;
-        Ok(row.map(|row| row.record))
     }
 
     fn candidates(
@@ -210,6 +205,10 @@ impl Registry {
     ) -> Result<Vec<Profile>, RegistryError> {
         let refused = last.filter(|it| matches!(it.outcome, AttemptOutcome::Refused(_)));
         let tried = refused.and_then(|it| it.profile.as_deref());
+        let keyless = refused.and_then(Attempt::refusal).is_some_and(names_no_profile);
+        if named.is_none() && device.is_none() && tried.is_none() && keyless {
+            return Ok(Vec::new());
+        }
         let found = self.store.read(|view| {
             let of = |name: &str| view.profile_by_name(tenant, name);
             let one = match (named, tried.map(of).transpose()?.flatten(), device) {
@@ -238,9 +237,7 @@ impl Registry {
 impl Explanation {
     /// What the checks leave open, the last attempt may have met.
     fn of(profile: Option<String>, mut checks: Vec<ExplainedCheck>, last: Option<&Attempt>) -> Explanation {
-        // What it met under another profile says nothing of this one.
-        let here = last.filter(|it| it.profile.is_none() || it.profile == profile);
-        let met = here.and_then(Attempt::refusal).and_then(|refusal| Some((seen_by(refusal)?, refusal)));
+        let met = met(last, profile.as_deref()).and_then(|refusal| Some((seen_by(refusal)?, refusal)));
         if let Some((check, refusal)) = met {
             let open = checks.iter_mut().find(|it| it.check == check && it.answer == Answer::Unknown);
             if let Some(open) = open {
@@ -270,33 +267,68 @@ fn seen_by(refusal: Refusal) -> Option<&'static str> {
     }
 }
 
-fn judge(
-    profile: &Profile,
-    name: &Result<Option<Name>, Refusal>,
-    device: Option<&DeviceRecord>,
-    question: Option<&StandingQuestion>,
+/// What the device was refused for last. What it met under another profile says nothing of this one.
+fn met(last: Option<&Attempt>, profile: Option<&str>) -> Option<Refusal> {
+    let here = last.filter(|it| it.profile.is_none() || it.profile.as_deref() == profile);
+    here.and_then(Attempt::refusal)
+}
+
+/// Whether a request that was refused so has named no profile that there is.
+fn names_no_profile(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::EvidenceMissing | Refusal::ProfileUnknown)
+}
+
+/// What is known of a supposed request.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    name: &'a Result<Option<Name>, Refusal>,
+    device: Option<&'a DeviceRecord>,
+    question: Option<&'a StandingQuestion>,
     source: Option<IpAddr>,
     now: Timestamp,
-) -> Vec<ExplainedCheck> {
-    let mut checks = before_admission(Answer::Pass, name);
-    if let Ok(name) = name {
-        let secret = profile.secrets.first();
-        let inquiry = Inquiry {
-            name: name.as_ref(),
-            source,
+}
+
+impl Known<'_> {
+    /// Every check. A device is supposed to have the newest group secret, unless it met what only an older one meets.
+    fn judge(self, profile: &Profile, met: Option<Refusal>) -> Vec<ExplainedCheck> {
+        let mut checks = before_admission(Answer::Pass, self.name);
+        let Ok(name) = self.name else { return checks };
+        let mut answers = self.admitted(profile, name.as_ref(), profile.secrets.first());
+        for secret in profile.secrets.iter().skip(1) {
+            let older = self.admitted(profile, name.as_ref(), Some(secret));
+            for ((_, answer), (_, older)) in answers.iter_mut().zip(older) {
+                match older {
+                    Answer::No(refusal) if met == Some(refusal) => *answer = older,
+                    Answer::No(Refusal::ProvisioningFrozen) if *answer == Answer::Pass => {
+                        *answer = Answer::Unknown;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        checks.extend(answers.into_iter().map(|(check, answer)| ExplainedCheck { check, answer }));
+        checks
+    }
+
+    /// What admission says to a device with this group secret.
+    fn admitted(
+        self,
+        profile: &Profile,
+        name: Option<&Name>,
+        secret: Option<&GroupSecret>,
+    ) -> Vec<(&'static str, Answer)> {
+        admission::explain(&Inquiry {
+            name,
+            source: self.source,
             profile,
             secret,
             uses_left: secret.and_then(|secret| secret.uses_left),
-            device,
+            device: self.device,
             wish: None,
-            question,
-            now,
-        };
-        checks.extend(
-            admission::explain(&inquiry).into_iter().map(|(check, answer)| ExplainedCheck { check, answer }),
-        );
+            question: self.question,
+            now: self.now,
+        })
     }
-    checks
 }
 
 fn before_admission(profile: Answer, name: &Result<Option<Name>, Refusal>) -> Vec<ExplainedCheck> {

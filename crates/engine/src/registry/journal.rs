@@ -146,8 +146,8 @@ impl Registry {
     ) -> Result<Option<Attempt>, RegistryError> {
         // Keys of devices begin at 1.
         let about = Some((device.map_or(DeviceKey(0), |device| device.key), name));
-        // An attempt with a key that nobody knows is no tenant's.
-        let of = if operator.require_server().is_ok() { None } else { Some(tenant.id) };
+        // An attempt with a key that nobody knows names no tenant's things.
+        let of = (!operator.hears_nobodys(tenant.id)).then_some(tenant.id);
         let tenants = self.store.read(tenants::names)?;
         let mut before = None;
         for _ in 0..MOST_STRETCHES {

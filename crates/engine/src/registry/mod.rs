@@ -182,6 +182,12 @@ impl Operator {
             Right::Tenant(_) => Err(RegistryError::Forbidden),
         }
     }
+
+    /// Whether it hears, as an operator of this tenant, of requests that name no tenant's things: those belong to the
+    /// default tenant.
+    fn hears_nobodys(&self, tenant: TenantId) -> bool {
+        tenant == TenantId::DEFAULT || self.require_server().is_ok()
+    }
 }
 
 // === impl Registry ===

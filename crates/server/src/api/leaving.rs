@@ -56,8 +56,8 @@ pub(super) async fn restore(
     Ok(shapes::tagged_device(device))
 }
 
-/// `POST /devices:decommission`: some hundreds of those that a selector finds, and `next` leads on; or, where
-/// `application/x-ndjson` is accepted, all of them with a line for each.
+/// `POST /devices:decommission`: some hundreds of those that are named, or, of a rehearsal, that a selector finds, and
+/// `next` leads on; or, where `application/x-ndjson` is accepted, all that a selector finds with a line for each.
 pub(super) async fn decommission_many(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
@@ -89,9 +89,9 @@ pub(super) async fn decommission_many(
     };
     let selector = Selector { names, ..selectors::asked(selector)? };
     let grace = milliseconds(asked.grace_s);
+    let limits = bulk::Limits { expected_count: asked.expected_count, dry_run: asked.dry_run };
+    limits.check(&selector)?;
     if lines {
-        let limits = bulk::Limits { expected_count: asked.expected_count, dry_run: asked.dry_run };
-        limits.check(&selector)?;
         let verb = BulkVerb::Decommission(grace);
         return bulk::run(registry, operator, asked.tenant, course, (selector, limits), verb).await;
     }

@@ -11,6 +11,12 @@ use wire::admin;
 /// # Errors
 /// `value-invalid`.
 pub(super) fn asked(asked: admin::Selector) -> Result<Selector, RegistryError> {
+    for (field, text) in [("name_prefix", &asked.name_prefix), ("text", &asked.text)] {
+        if text.as_ref().is_some_and(String::is_empty) {
+            let detail = "an empty one would find every device: leave it out.";
+            return Err(RegistryError::invalid(field, detail));
+        }
+    }
     Ok(Selector {
         profile: asked.profile,
         state: asked.state,

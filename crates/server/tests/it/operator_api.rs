@@ -418,13 +418,18 @@ async fn many_devices_leave_with_one_call_and_none_with_a_rehearsal() {
     let too_many: Vec<&str> = vec!["d2"; 501];
     let refused = house.send("POST", "/devices:decommission", acme, agreed(&too_many)).await;
     assert_eq!(refused.code(), (422, "value-invalid".to_owned()));
+    for uncounted in [choose(false), "{}".to_owned()] {
+        let refused = house.send("POST", "/devices:decommission", acme, uncounted).await;
+        assert_eq!(refused.code(), (422, "count-missing".to_owned()));
+    }
     let rest = json!({ "names": ["d2", "d3"] });
-    assert_eq!(house.send("POST", "/devices:decommission", acme, choose(false)).await.json(), rest);
-    let again = house.send("POST", "/devices:decommission", acme, choose(false)).await.json();
-    assert_eq!(again, json!({ "names": [] }));
+    let agreed = |names: &[&str]| json!({ "names": names }).to_string();
+    let left = || house.send("POST", "/devices:decommission", acme, agreed(&["d2", "d3"]));
+    assert_eq!(left().await.json(), rest);
+    assert_eq!(left().await.json(), json!({ "names": [] }));
     let thing = house.send("GET", "/devices/acme-thing", acme, "").await.json();
     assert_eq!(thing["state"], "expected", "whose name begins otherwise stays");
-    let nowhere = json!({ "profile": "nowhere" }).to_string();
+    let nowhere = json!({ "profile": "nowhere", "dry_run": true }).to_string();
     assert_eq!(house.send("POST", "/devices:decommission", acme, nowhere).await.code().0, 404);
 }
 

@@ -80,6 +80,8 @@ async fn devices_are_listed_by_label_state_profile_prefix_and_text() {
         "labels=berlin",
         "labels=",
         "labels=,",
+        "text=",
+        "name_prefix=",
         "labels=a%20b=c",
         "state=blue",
         "seen_after=noon",

@@ -132,7 +132,7 @@ pub struct JournalEntry {
 /// Which entries to read.
 #[derive(Clone, Copy, Debug)]
 pub struct JournalQuery<'a> {
-    /// Only those of this tenant.
+    /// Only those of this tenant; with the default one, attempts that name no tenant's things too.
     pub tenant: Option<TenantId>,
     /// Only those about this device, and attempts under this name.
     pub about: Option<(DeviceKey, &'a str)>,

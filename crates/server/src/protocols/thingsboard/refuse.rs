@@ -33,7 +33,9 @@ pub(super) fn provision(refusal: Refusal, error_detail: bool) -> Refusing {
 /// The texts of section 3.4. They are seen only by who knew key and secret.
 fn detail(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::DeviceExists => "Device with this name already exists",
+        Refusal::DeviceExists | Refusal::NameOfOtherProfile | Refusal::DeviceAnnounced => {
+            "Device with this name already exists"
+        }
         Refusal::DeviceUnknown | Refusal::DeviceOfOtherProfile => "Device not found",
         Refusal::AlreadyProvisioned => "Device is already provisioned",
         Refusal::CredentialsInUse => "Device credentials are already assigned to another device!",

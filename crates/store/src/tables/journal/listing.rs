@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
+use domain::TenantId;
+
 use super::{ATTEMPT, JournalEntry, JournalPage, JournalQuery, Position, read_entry, writers};
 use crate::StoreError;
 use crate::driver::{Row, Sql, params};
@@ -149,15 +151,21 @@ impl Stream {
 }
 
 fn wanted(query: &JournalQuery<'_>, row: &Row<'_>) -> Result<bool, StoreError> {
-    let tenant = row.unsigned(2)?;
-    let of_tenant = query.tenant.is_none_or(|wanted| wanted.0 == tenant);
-    if !of_tenant || !is_about(query, row)? {
+    if !is_of_tenant(query, row)? || !is_about(query, row)? {
         return Ok(false);
     }
     if query.kinds.is_empty() {
         return Ok(true);
     }
     Ok(row.text(4).is_ok_and(|kind| query.kinds.contains(&kind)))
+}
+
+/// An attempt that names no tenant's things belongs to the default one; what was done to the server does not.
+fn is_of_tenant(query: &JournalQuery<'_>, row: &Row<'_>) -> Result<bool, StoreError> {
+    let Some(wanted) = query.tenant else { return Ok(true) };
+    let tenant = row.unsigned(2)?;
+    let is_nobodys = || Ok::<_, StoreError>(tenant == 0 && row.text(4)? == ATTEMPT);
+    Ok(wanted.0 == tenant || wanted == TenantId::DEFAULT && is_nobodys()?)
 }
 
 /// Kinds whose entries may know no device, as it is not there yet, but name it.
