@@ -84,6 +84,26 @@ pub fn explain(inquiry: &Inquiry<'_>) -> Vec<(&'static str, Answer)> {
     CHECKS.iter().map(|check| (check.name, (check.judge)(inquiry))).collect()
 }
 
+/// The check that only a device that asks can show the answer of, where this refusal is its answer: `proof` is
+/// attestation's, the others are among [`CHECKS`].
+pub fn shown_by_asking(refusal: Refusal) -> Option<&'static str> {
+    use Refusal as R;
+    match refusal {
+        R::EvidenceMissing | R::ProfileUnknown | R::ProofInvalid | R::TooManyAttempts => Some("proof"),
+        R::CredentialsInUse
+        | R::CredentialsInUseElsewhere
+        | R::CredentialsTypeUnknown
+        | R::CredentialsIncomplete
+        | R::CredentialsMalformed
+        | R::BasicIdentityMissing
+        | R::BasicPasswordWithoutUser
+        | R::CertificateMalformed
+        | R::Lwm2mUnsupported => Some("credentials"),
+        R::ApprovalPending | R::HookPending | R::QuestionsFull => Some("question"),
+        _ => None,
+    }
+}
+
 impl Inquiry<'_> {
     /// Whether an equal request may be told the same again.
     pub fn within_redelivery(&self, device: &DeviceRecord) -> bool {

@@ -237,7 +237,8 @@ impl Registry {
 impl Explanation {
     /// What the checks leave open, the last attempt may have met.
     fn of(profile: Option<String>, mut checks: Vec<ExplainedCheck>, last: Option<&Attempt>) -> Explanation {
-        let met = met(last, profile.as_deref()).and_then(|refusal| Some((seen_by(refusal)?, refusal)));
+        let met = met(last, profile.as_deref())
+            .and_then(|refusal| Some((admission::shown_by_asking(refusal)?, refusal)));
         if let Some((check, refusal)) = met {
             let open = checks.iter_mut().find(|it| it.check == check && it.answer == Answer::Unknown);
             if let Some(open) = open {
@@ -245,25 +246,6 @@ impl Explanation {
             }
         }
         Explanation { profile, checks, last_attempt: last.cloned() }
-    }
-}
-
-/// The check that only an attempt can answer, where this refusal is its answer.
-fn seen_by(refusal: Refusal) -> Option<&'static str> {
-    use Refusal as R;
-    match refusal {
-        R::EvidenceMissing | R::ProfileUnknown | R::ProofInvalid | R::TooManyAttempts => Some("proof"),
-        R::CredentialsInUse
-        | R::CredentialsInUseElsewhere
-        | R::CredentialsTypeUnknown
-        | R::CredentialsIncomplete
-        | R::CredentialsMalformed
-        | R::BasicIdentityMissing
-        | R::BasicPasswordWithoutUser
-        | R::CertificateMalformed
-        | R::Lwm2mUnsupported => Some("credentials"),
-        R::ApprovalPending | R::HookPending | R::QuestionsFull => Some("question"),
-        _ => None,
     }
 }
 

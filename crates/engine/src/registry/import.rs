@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use domain::name::{MAX_CHARS, Name};
+use domain::name::Name;
 use domain::{Credential, DeviceKey, DeviceRecord, DeviceState, ProfileId, Timestamp, Version};
 use serde_json::json;
 use store::{Change, DeviceRow, StoreError};
 
 use super::journal::Deed;
-use super::labels::{DeviceChange, check_label_key, check_label_value};
+use super::labels::{DeviceChange, check_label, check_label_key, check_label_value};
 use super::{Operator, Registry, RegistryError, Tenant, Unique, What, installers};
 
 /// A device that is to be expected.
@@ -189,13 +189,4 @@ fn no_key() -> StoreError {
 fn other_profile(change: &Change<'_>, record: &DeviceRecord) -> Result<RegistryError, StoreError> {
     let profile = change.profile_by_id(record.profile)?.map(|row| row.profile.name).unwrap_or_default();
     Ok(RegistryError::OtherProfile { name: record.name.clone(), profile })
-}
-
-/// A label keeps the rule for lengths, and can be shown in one line.
-pub(super) fn check_label(label: Option<&str>) -> Result<(), RegistryError> {
-    let fits = |label: &str| label.chars().count() <= MAX_CHARS && !label.chars().any(char::is_control);
-    if label.is_none_or(fits) {
-        return Ok(());
-    }
-    Err(RegistryError::invalid("label", "at most 255 characters, none of them a control character."))
 }

@@ -4,7 +4,6 @@ use domain::name::MAX_CHARS;
 use serde_json::json;
 use store::{Change, DeviceRow};
 
-use super::import::check_label;
 use super::journal::Deed;
 use super::{Device, Operator, Registry, RegistryError, Tenant};
 
@@ -113,6 +112,15 @@ impl Registry {
         self.journal(change, operator, &Deed::on(record, "device-labelled", detail))?;
         Ok(true)
     }
+}
+
+/// A note keeps the rule for lengths, and can be shown in one line.
+pub(super) fn check_label(label: Option<&str>) -> Result<(), RegistryError> {
+    let fits = |label: &str| label.chars().count() <= MAX_CHARS && !label.chars().any(char::is_control);
+    if label.is_none_or(fits) {
+        return Ok(());
+    }
+    Err(RegistryError::invalid("label", "at most 255 characters, none of them a control character."))
 }
 
 /// A key can stand in a selector: letters, digits and a few marks.

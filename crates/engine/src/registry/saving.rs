@@ -8,8 +8,8 @@ use serde_json::json;
 use store::{Change, DeviceRow, StoreError, ToSeal};
 
 use super::credentials::{Chosen, credential_free};
-use super::import::check_label;
 use super::journal::Deed;
+use super::labels::check_label;
 use super::{Device, Operator, Registry, RegistryError, Tenant, Unique, What, public_id};
 use crate::ports::Farewell;
 
