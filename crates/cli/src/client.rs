@@ -202,8 +202,11 @@ impl Client {
             return Failure::new(kind, format!("the server answered {status} without saying why"))
                 .hint(format!("is {} a Muster server of this version?", self.base));
         };
+        // Where the token came from is known here, and not to the server.
+        let ours = problem.code.starts_with("token-").then(|| self.token_hint(status)).flatten();
+        let hint = ours.or(problem.hint).or_else(|| self.token_hint(status));
         let failure = Failure::new(kind, problem.detail.unwrap_or(problem.title)).called(problem.code);
-        match problem.hint.or_else(|| self.token_hint(status)) {
+        match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }

@@ -230,7 +230,7 @@ fn a_person_signs_on_with_a_browser_and_works_at_the_command_line() -> Result<()
     ensure!(stand.at_home(&["tenant", "list"])?.code == 0);
     stand.server.muster()?.ok(&["operator", "set", "ann@example.org", "--disabled", "on"])?;
     let shut_out = stand.at_home(&["tenant", "list"])?;
-    ensure!(shut_out.code == 4 && shut_out.err.contains("muster login --sso"), "{shut_out:?}");
+    ensure!(shut_out.code == 4 && shut_out.err.contains("sign on anew with `muster login`"), "{shut_out:?}");
     Ok(())
 }
 
