@@ -8,6 +8,7 @@ mod json;
 pub mod mqtt;
 pub mod openid;
 pub mod proxy_protocol;
+pub mod quotes;
 pub mod secret;
 pub mod thingsboard;
 pub mod x509;

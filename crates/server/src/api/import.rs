@@ -20,6 +20,7 @@ use engine::registry::{Imported, NewDevice, Operator, RegistryError, Tenant};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use wire::admin::{ImportEvent, ImportResult, ImportRow, ImportSummary};
+use wire::quotes::{Place, Quotes};
 
 use crate::listeners::Stopping;
 
@@ -74,7 +75,7 @@ pub(super) fn pump(body: Body) -> mpsc::Receiver<io::Result<Bytes>> {
 }
 
 /// The body as a file whose lines all end in a line feed, the last one too: so each row's line can be told.
-/// It gives up on a row that does not end.
+/// It gives up on a row that does not end, and on a quote that nothing closes.
 pub(super) struct BodyReader {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     piece: Bytes,
@@ -83,11 +84,26 @@ pub(super) struct BodyReader {
     ended: bool,
     /// Bytes read since the last row was complete.
     in_row: AtomicUsize,
+    quotes: Quotes,
+}
+
+/// A quote that nothing closes: whatever stands behind it would be taken for the rest of its cell.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("The quote at {0} is not closed")]
+pub(super) struct Unclosed(pub(super) Place);
+
+/// The quote for which a reader gave up.
+pub(super) fn unclosed(error: &csv::Error) -> Option<Unclosed> {
+    match error.kind() {
+        csv::ErrorKind::Io(error) => error.get_ref()?.downcast_ref().copied(),
+        _ => None,
+    }
 }
 
 impl BodyReader {
     pub(super) fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> BodyReader {
-        BodyReader { pieces, piece: Bytes::new(), held: false, ended: false, in_row: AtomicUsize::new(0) }
+        let (in_row, quotes) = (AtomicUsize::new(0), Quotes::new(b','));
+        BodyReader { pieces, piece: Bytes::new(), held: false, ended: false, in_row, quotes }
     }
 
     /// The row before is complete.
@@ -102,7 +118,15 @@ impl BodyReader {
         }
         let piece = self.pieces.blocking_recv().transpose()?;
         self.ended = piece.is_none();
+        if self.ended {
+            self.is_closed()?;
+        }
         Ok(piece.or(Some(Bytes::from_static(b"\n"))))
+    }
+
+    fn is_closed(&self) -> io::Result<()> {
+        let open = self.quotes.open().map(Unclosed);
+        open.map_or(Ok(()), |open| Err(io::Error::new(io::ErrorKind::InvalidData, open)))
     }
 
     /// Hands bytes on and drops each carriage return before a line feed.
@@ -129,11 +153,13 @@ impl BodyReader {
 impl Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.in_row.load(Ordering::Relaxed) > MOST_ROW_BYTES {
+            self.is_closed()?;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a row does not end"));
         }
         loop {
             let filled = self.hand_on(buffer);
             if filled > 0 {
+                self.quotes.follow(buffer.get(..filled).unwrap_or_default());
                 self.in_row.fetch_add(filled, Ordering::Relaxed);
                 return Ok(filled);
             }
@@ -197,7 +223,10 @@ impl Importer {
         let mut record = ByteRecord::new();
         loop {
             csv.get_ref().begin_row();
-            let more = csv.read_byte_record(&mut record).map_err(|error| Ended::Failed(error.to_string()))?;
+            let more = match csv.read_byte_record(&mut record) {
+                Ok(more) => more,
+                Err(error) => return self.broken(&waiting, &error),
+            };
             if more {
                 waiting.push(read_row(&record, columns, csv.position().line()));
             }
@@ -212,6 +241,16 @@ impl Importer {
                 return Err(Ended::Failed("the server stops".to_owned()));
             }
         }
+    }
+
+    /// What stands before a quote that nothing closes is recorded; the quote is told as a row of its own, the last one.
+    fn broken(&mut self, waiting: &[ReadRow], error: &csv::Error) -> Result<(), Ended> {
+        let Some(open) = unclosed(error) else { return Err(Ended::Failed(error.to_string())) };
+        self.record(waiting)?;
+        let detail = format!("{open}; nothing from here on was read.");
+        let last = unreadable(open.0.line, "", &detail);
+        count(&mut self.summary, last.result);
+        self.tell(&[ImportEvent::Row(last), ImportEvent::Summary(self.summary)])
     }
 
     /// Records what could be read and tells what became of each row, in the order of the file.
@@ -252,7 +291,8 @@ impl Importer {
 fn columns(csv: &mut csv::Reader<BodyReader>) -> Result<Columns, No> {
     let mut header = ByteRecord::new();
     csv.read_byte_record(&mut header)
-        .map_err(|error| No::new(OperatorRefusal::CsvUnreadable, error.to_string()))?;
+        .map_err(|error| unclosed(&error).map_or_else(|| error.to_string(), |open| format!("{open}.")))
+        .map_err(|told| No::new(OperatorRefusal::CsvUnreadable, told))?;
     let names: Vec<String> = header.iter().map(column_name).collect();
     let place = |wanted: &str| names.iter().position(|name| name == wanted);
     let unknown = names.iter().find(|name| !matches!(name.as_str(), "name" | "type" | "label"));

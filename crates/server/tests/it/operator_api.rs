@@ -502,7 +502,7 @@ async fn an_import_without_its_header_is_refused_as_a_whole() {
 async fn a_row_that_does_not_end_cuts_an_import_short() {
     let house = House::new();
     let acme = house.token(Some("acme"), None);
-    let file = format!("name,type\nfirst,acme-thing\n\"{}", "x".repeat(1024 * 1024));
+    let file = format!("name,type\nfirst,acme-thing\n{}", "x".repeat(1024 * 1024));
     let answer = house.send("POST", "/devices:import", Some(acme.expose()), file).await;
     assert!(!answer.text.contains("summary"), "{}", answer.text);
 }

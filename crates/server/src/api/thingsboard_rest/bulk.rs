@@ -13,10 +13,11 @@ use domain::credentials::Basic;
 use engine::registry::{self as ours, Chosen, DeviceSave, NewPoint, Operator, Tenant};
 use engine::{AttributeScope, Registry};
 use serde_json::{Map, Value};
-use wire::thingsboard::rest::bulk::{BulkRequest, BulkResult, Column, typed, unclosed_quote};
+use wire::quotes::unclosed_quote;
+use wire::thingsboard::rest::bulk::{BulkRequest, BulkResult, Column, typed};
 use wire::thingsboard::rest::devices::DeviceRequest;
 
-use super::super::import::{BodyReader, pump};
+use super::super::import::{BodyReader, Unclosed, pump, unclosed};
 use super::ask::{Read, tenant};
 use super::credentials::certificate;
 use super::devices::{save_of, save_wrong};
@@ -68,7 +69,7 @@ async fn stream(
         let mut csv = reader_of(reader, b',');
         let mut names = ByteRecord::new();
         csv.read_byte_record(&mut names).map_err(|error| unreadable(&error))?;
-        let columns = names.iter().map(column).collect();
+        let columns = headed(names.iter().map(column).collect())?;
         let mut importing = Importing::new(registry, &operator, columns, true, stopping)?;
         // All its lines end in a line feed, the last one too.
         importing.rows(&mut csv, BodyReader::begin_row, |_| true)?;
@@ -101,11 +102,21 @@ fn column(name: &[u8]) -> Column {
     }
 }
 
+/// The columns of plain CSV, if rows can be read by them.
+fn headed(columns: Vec<Column>) -> Result<Vec<Column>, Wrong> {
+    let named = columns.iter().filter(|column| **column == Column::Name).count();
+    match named {
+        _ if columns.is_empty() => Err(Wrong::bad_request("Line 1, column 1: the file is empty")),
+        1 => Ok(columns),
+        0 => Err(Wrong::bad_request("Line 1 names no column `name`; commas stand between columns")),
+        _ => Err(Wrong::bad_request("Line 1 names two columns `name`")),
+    }
+}
+
 /// What is wrong with the file as a whole is found before anything is written.
 fn check(asked: &BulkRequest) -> Result<(), Wrong> {
-    if let Some((line, column)) = unclosed_quote(&asked.file, asked.delimiter) {
-        let told = format!("The quote at line {line}, column {column} is not closed");
-        return Err(Wrong::bad_request(told));
+    if let Some(place) = unclosed_quote(&asked.file, asked.delimiter) {
+        return Err(Wrong::bad_request(Unclosed(place).to_string()));
     }
     let file = asked.file.as_bytes();
     let mut csv = reader_of(file, asked.delimiter);
@@ -144,7 +155,8 @@ fn ends_in_lf(file: &[u8]) -> impl Fn(u64) -> bool {
 }
 
 fn unreadable(error: &csv::Error) -> Wrong {
-    Wrong::bad_request(format!("The file cannot be read: {error}"))
+    let told = unclosed(error).map(|open| open.to_string());
+    Wrong::bad_request(told.unwrap_or_else(|| format!("The file cannot be read: {error}")))
 }
 
 /// One import.
@@ -209,7 +221,7 @@ impl<'a> Importing<'a> {
         let mut record = ByteRecord::new();
         loop {
             begin_row(csv.get_ref());
-            let more = csv.read_byte_record(&mut record).map_err(|error| unreadable(&error))?;
+            let more = csv.read_byte_record(&mut record).map_err(|error| self.cut_short(&error))?;
             if more {
                 let line = line(csv, &record, &ends_in_lf);
                 match self.read(line, &record) {
@@ -226,6 +238,17 @@ impl<'a> Importing<'a> {
             if waiting.is_empty() && self.stopping.is_asked() {
                 return Err(Wrong::stopping());
             }
+        }
+    }
+
+    /// What streams has been recorded in part by then.
+    fn cut_short(&self, error: &csv::Error) -> Wrong {
+        let BulkResult { created, updated, .. } = self.result;
+        match unclosed(error) {
+            Some(open) if created + updated > 0 => Wrong::bad_request(format!(
+                "{open}; of the rows before it {created} were created and {updated} updated, and that stays"
+            )),
+            _ => unreadable(error),
         }
     }
 

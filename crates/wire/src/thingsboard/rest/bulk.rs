@@ -143,30 +143,6 @@ fn number(text: &str) -> Option<Value> {
     }
 }
 
-/// Where a file ends within quotes: the line and the column of the quote, counting from 1.
-#[must_use]
-pub fn unclosed_quote(file: &str, delimiter: u8) -> Option<(u64, u64)> {
-    let (mut line, mut column) = (1, 0);
-    let mut open = None;
-    let mut at_start = true;
-    for byte in file.bytes() {
-        column += 1;
-        match (byte, open) {
-            (b'"', None) if at_start => open = Some((line, column)),
-            (b'"', Some(_)) => open = None,
-            // A doubled quote closes and opens again.
-            (b'"', None) if !at_start => {}
-            _ => {}
-        }
-        at_start = open.is_none() && (byte == delimiter || byte == b'\n' || (byte == b'"' && !at_start));
-        if byte == b'\n' {
-            line += 1;
-            column = 0;
-        }
-    }
-    open
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,14 +181,6 @@ mod tests {
             r#"{"columns":[{"type":"NAME"}],"delimiter":""}"#,
         ] {
             assert!(read(mapping).is_err(), "{mapping}");
-        }
-    }
-
-    #[test]
-    fn a_quote_that_is_not_closed_is_found_where_it_opens() {
-        assert_eq!(unclosed_quote("name,label\n\"a,x\n", b','), Some((2, 1)));
-        for closed in ["a,\"b\"\n", "\"a\"\"b\",c\n", "\"a\nb\",c", "a\"b,c\n", "\"\",x"] {
-            assert_eq!(unclosed_quote(closed, b','), None, "{closed}");
         }
     }
 }
