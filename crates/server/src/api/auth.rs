@@ -29,11 +29,15 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Result<Response, No> {
-    let sign_on = request.extensions().get::<Arc<SignOn>>().map(Arc::as_ref);
-    let source = source(request.extensions());
-    let operator = authenticate(&registry, sign_on, request.headers(), source).await?;
-    need.check(&operator)?;
+    let bearer = Bearer {
+        token: bearer(request.headers()),
+        sign_on: request.extensions().get::<Arc<SignOn>>().cloned(),
+        source: source(request.extensions()),
+        need,
+    };
+    let operator = bearer.recognised(&registry).await?;
     request.extensions_mut().insert(operator.clone());
+    request.extensions_mut().insert(bearer);
     if let Some(key) = once::key(&request)? {
         return once::run(registry, operator, key, request, next).await;
     }
@@ -41,10 +45,31 @@ pub(super) async fn guard(
     Ok(unless_known(&method, &headers, next.run(request).await))
 }
 
+/// What a caller showed, for answers that last: the right to hear them may end before they do.
+#[derive(Clone)]
+pub(super) struct Bearer {
+    token: Option<Secret>,
+    sign_on: Option<Arc<SignOn>>,
+    source: Option<IpAddr>,
+    need: Need,
+}
+
+impl Bearer {
+    /// Who it is, by what stands now, and with what its route needs.
+    pub(super) async fn recognised(&self, registry: &Registry) -> Result<Operator, No> {
+        let operator =
+            authenticate(registry, self.sign_on.as_deref(), self.token.clone(), self.source).await?;
+        self.need.check(&operator)?;
+        Ok(operator)
+    }
+}
+
 /// Whether a request carries the token of an operator of the whole server, for what is not part of the
 /// API but not for everyone either. A failure counts as one.
 pub async fn is_operator(registry: &Registry, headers: &HeaderMap, source: Option<IpAddr>) -> bool {
-    authenticate(registry, None, headers, source).await.is_ok_and(|operator| operator.right == Right::Server)
+    authenticate(registry, None, bearer(headers), source)
+        .await
+        .is_ok_and(|operator| operator.right == Right::Server)
 }
 
 /// The peer's address, where the listener noted it.
@@ -55,10 +80,10 @@ pub(super) fn source(extensions: &Extensions) -> Option<IpAddr> {
 async fn authenticate(
     registry: &Registry,
     sign_on: Option<&SignOn>,
-    headers: &HeaderMap,
+    token: Option<Secret>,
     source: Option<IpAddr>,
 ) -> Result<Operator, No> {
-    let Some(token) = bearer(headers) else {
+    let Some(token) = token else {
         metrics::counter!("muster_operator_failures_total", "code" => "token-missing").increment(1);
         return Err(No::of(OperatorRefusal::TokenMissing));
     };

@@ -1,10 +1,11 @@
 //! `/events`: what happens, as it happens. A page at a time, or server-sent events (HTML standard, section 9.2) whose
 //! `id` is the place from which a reader goes on, whichever server it comes back to.
 
+mod places;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -17,15 +18,19 @@ use engine::registry::{Event, Events, FeedFrom, Operator};
 use futures_util::stream::unfold;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
+use super::auth::Bearer;
 use super::extract::{Ask, blocking};
 use super::problem::No;
 use super::shapes::instant;
 use crate::listeners::Stopping;
+use places::{Place, Places};
 
 /// Readers of streams at a time.
 const MOST_READERS: usize = 64;
+/// How often it is asked whether a reader may still hear what it hears.
+const KNOWN_FOR: Duration = Duration::from_secs(2);
 /// How long a stream lasts: whoever comes back is asked again who it is.
 const LASTS: Duration = Duration::from_secs(300);
 /// How often a reader that has heard all is told what is new.
@@ -36,13 +41,13 @@ const ALIVE_EVERY: Duration = Duration::from_secs(15);
 /// What all readers share.
 #[derive(Clone)]
 pub(super) struct Readers {
-    places: Arc<Semaphore>,
+    places: Places,
     stopping: Stopping,
 }
 
 impl Readers {
     pub(super) fn new(stopping: Stopping) -> Readers {
-        Readers { places: Arc::new(Semaphore::new(MOST_READERS)), stopping }
+        Readers { places: Places::new(MOST_READERS), stopping }
     }
 }
 
@@ -63,6 +68,7 @@ pub(super) struct EventsQuery {
 pub(super) async fn events(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
+    Extension(bearer): Extension<Bearer>,
     Extension(readers): Extension<Readers>,
     Ask(asked): Ask<EventsQuery>,
     headers: HeaderMap,
@@ -80,7 +86,7 @@ pub(super) async fn events(
     // What is wrong with the question is told before a stream begins.
     let first = reader.read(asked.limit).await?;
     if streams {
-        return stream(reader, first, &readers);
+        return stream(reader, bearer, first, &readers);
     }
     let items = first.events.into_iter().map(shown).collect();
     Ok(Json(wire::admin::Events { items, next: first.next, more: first.more }).into_response())
@@ -109,21 +115,25 @@ struct Stream {
     reader: Reader,
     waiting: VecDeque<Event>,
     more: bool,
+    bearer: Bearer,
+    known_until: Instant,
     until: Instant,
     stopping: Stopping,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
-fn stream(reader: Reader, first: Events, readers: &Readers) -> Result<Response, No> {
-    let place =
-        Arc::clone(&readers.places).try_acquire_owned().map_err(|_| No::of(OperatorRefusal::ReadersFull))?;
+fn stream(reader: Reader, bearer: Bearer, first: Events, readers: &Readers) -> Result<Response, No> {
+    let place = readers.places.take(reader.operator.right);
+    let place = place.ok_or_else(|| No::of(OperatorRefusal::ReadersFull))?;
     let stream = Stream {
         reader,
         waiting: first.events.into(),
         more: first.more,
+        bearer,
+        known_until: Instant::now() + KNOWN_FOR,
         until: Instant::now() + LASTS,
         stopping: readers.stopping.clone(),
-        _place: place,
+        place,
     };
     let events = unfold(stream, |mut stream| async move {
         let event = stream.next().await?;
@@ -133,15 +143,19 @@ fn stream(reader: Reader, first: Events, readers: &Readers) -> Result<Response, 
 }
 
 impl Stream {
-    /// The next event; `None` at the end: its time is over, the server stops, or the registry cannot be read. The reader
-    /// comes back then.
+    /// The next event; `None` at the end: its time is over, its place is another one's, the server stops, the registry
+    /// cannot be read, or the reader is not let in any more. It comes back then, and is told why not.
     async fn next(&mut self) -> Option<sse::Event> {
         loop {
+            if self.stopping.is_asked() || self.place.is_lost() || Instant::now() >= self.until {
+                return None;
+            }
+            if Instant::now() >= self.known_until {
+                self.reader.operator = self.bearer.recognised(&self.reader.registry).await.ok()?;
+                self.known_until = Instant::now() + KNOWN_FOR;
+            }
             if let Some(event) = self.waiting.pop_front() {
                 return told(event);
-            }
-            if self.stopping.is_asked() || Instant::now() >= self.until {
-                return None;
             }
             if !std::mem::take(&mut self.more) {
                 tokio::time::sleep(LOOKS_EVERY).await;
