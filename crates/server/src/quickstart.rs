@@ -1,17 +1,18 @@
 //! `musterd quickstart`: a server with a demonstration profile, and something to paste.
 //!
 //! Standard output carries the demonstration's secrets on purpose. They are kept in the keys folder, so that
-//! a second start shows the same ones: the registry itself never shows a secret again.
+//! a second start shows the same ones: the registry itself never shows a secret again. Whatever was done to the
+//! demonstration meanwhile, the server starts, and says what of it is no longer what it was.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use bytes::Bytes;
 use domain::Secret;
 use engine::Registry;
-use engine::registry::{NewProfile, Operator};
+use engine::registry::{NewProfile, Operator, RegistryError};
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -97,23 +98,38 @@ pub async fn run(wanted: &Arguments, config: &Config) -> anyhow::Result<()> {
 
 async fn show(wanted: &Arguments, server: &Server) -> anyhow::Result<()> {
     let path = server.layout().keys.join("demo.json");
+    let is_first = !path.exists();
     let mut demo = Demo::of(&path, wanted)?;
     let (registry, key) = (server.registry().clone(), demo.provision_key.clone());
     let secret = Secret::new(demo.provision_secret.expose());
-    tokio::task::spawn_blocking(move || ensure_profile(&registry, key, secret)).await??;
+    let profile = tokio::task::spawn_blocking(move || ensure_profile(&registry, key, secret)).await?;
+    let has_changed = match profile {
+        Ok(is_current) => !is_current,
+        Err(error) if is_first => return Err(error),
+        Err(_) => true,
+    };
     let [http, mqtt] = [&server.addresses().http, &server.addresses().mqtt]
         .map(|addresses| addresses.first().map(|address| reachable(*address)));
     let (http, mqtt) = http.zip(mqtt).context("neither HTTP nor MQTT is served")?;
-    let device = match demo.device.take() {
-        Some(device) if still_works(http, &device).await? => device,
-        _ => {
-            demo.device = Some(simulate(http, &demo).await?);
-            // Only what is new is written: a server on a full disk starts, and reads.
-            demo.save(&path)?;
-            demo.device.take().context("the simulated device was just made")?
-        }
+    let is_there = match &demo.device {
+        Some(device) => still_works(http, device).await?,
+        None => false,
     };
-    let text = instructions(&demo, &device, http, mqtt, server)?;
+    let refused = match is_there {
+        true => None,
+        false => match simulate(server.registry(), http, &demo).await? {
+            Ok(device) => {
+                demo.device = Some(device);
+                // Only what is new is written: a server on a full disk starts, and reads.
+                demo.save(&path)?;
+                None
+            }
+            Err(why) => Some(why),
+        },
+    };
+    let demonstration =
+        Demonstration { demo: &demo, has_changed, refused, http, mqtt, folder: folder(server) };
+    let text = demonstration.text(&server.layout().db.display().to_string())?;
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
@@ -162,20 +178,21 @@ fn random_text() -> anyhow::Result<String> {
     Ok(domain::name::random_text(20, &mut engine::ports::SystemEntropy::default()))
 }
 
-fn ensure_profile(registry: &Registry, key: String, secret: Secret) -> anyhow::Result<()> {
+/// Makes the profile if it is not there. Whether it lets in by this key, and by this secret before all others.
+fn ensure_profile(registry: &Registry, key: String, secret: Secret) -> anyhow::Result<bool> {
     let operator = Operator::server("quickstart");
     let tenant = registry.tenant(&operator, None)?;
     let there = registry.profiles(&tenant)?.into_iter().any(|view| view.profile.name == PROFILE);
     if !there {
         let wanted = NewProfile {
             name: PROFILE.to_owned(),
-            provision_key: Some(key),
-            provision_secret: Some(secret),
+            provision_key: Some(key.clone()),
+            provision_secret: Some(secret.clone()),
             ..NewProfile::default()
         };
         registry.create_profile(&operator, &tenant, wanted)?;
     }
-    Ok(())
+    Ok(registry.is_current(&tenant, PROFILE, &key, &secret)?)
 }
 
 /// Whether the device of an earlier start is still in the registry.
@@ -184,29 +201,46 @@ async fn still_works(http: SocketAddr, device: &DemoDevice) -> anyhow::Result<bo
     Ok(post(http, &path, Bytes::from_static(b"{}")).await?.0 == StatusCode::OK)
 }
 
-/// A device provisions as any device does, over the wire.
-async fn simulate(http: SocketAddr, demo: &Demo) -> anyhow::Result<DemoDevice> {
+/// A device provisions as any device does, over the wire; or why it was refused. Names that are taken, also by devices
+/// that are shut out or leave, are passed over.
+async fn simulate(
+    registry: &Registry,
+    http: SocketAddr,
+    demo: &Demo,
+) -> anyhow::Result<Result<DemoDevice, String>> {
     for number in 1..=MOST_NAMES {
         let name = format!("demo-device-{number}");
+        if is_taken(registry.clone(), name.clone()).await? {
+            continue;
+        }
         let mut request = ProvisionRequest::new(&demo.provision_key, demo.provision_secret.expose());
         request.device_name = Some(name.clone());
         let (status, body) = post(http, "/api/v1/provision", request.to_json().into()).await?;
-        ensure!(status == StatusCode::OK, "the simulated device was answered with status {status}");
+        if status != StatusCode::OK {
+            return Ok(Err(format!("it was answered with status {status}")));
+        }
         match ProvisionResponse::parse(&body)? {
             ProvisionResponse::Success { credentials: Credentials::AccessToken(token) } => {
-                return Ok(DemoDevice { name, token });
+                return Ok(Ok(DemoDevice { name, token }));
             }
             ProvisionResponse::Failure { error_msg } if error_msg.contains("already") => {}
-            ProvisionResponse::Failure { error_msg } => {
-                bail!("the simulated device was refused: {error_msg}")
-            }
-            _ => bail!(
-                "the simulated device was refused: the profile `{PROFILE}` was changed since the first start; \
-                 look at it with: muster profile show {PROFILE}"
-            ),
+            ProvisionResponse::Failure { error_msg } => return Ok(Err(error_msg)),
+            _ => return Ok(Err(format!("the profile `{PROFILE}` was changed since the first start"))),
         }
     }
-    bail!("{MOST_NAMES} demonstration devices are there already: delete some, or choose another folder")
+    Ok(Err(format!("{MOST_NAMES} demonstration devices are there already")))
+}
+
+async fn is_taken(registry: Registry, name: String) -> anyhow::Result<bool> {
+    let taken = tokio::task::spawn_blocking(move || {
+        let tenant = registry.tenant(&Operator::server("quickstart"), None)?;
+        match registry.device(&tenant, &name) {
+            Ok(_) => Ok(true),
+            Err(RegistryError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    });
+    Ok(taken.await??)
 }
 
 async fn post(http: SocketAddr, path: &str, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
@@ -222,63 +256,113 @@ async fn post(http: SocketAddr, path: &str, body: Bytes) -> anyhow::Result<(Stat
     Ok((response.status(), response.into_body().collect().await?.to_bytes()))
 }
 
-/// What to try. Every line works as it is printed, in a POSIX shell.
-fn instructions(
-    demo: &Demo,
-    device: &DemoDevice,
+/// What there is to show.
+struct Demonstration<'a> {
+    demo: &'a Demo,
+    /// The profile no longer lets in by what was shown at first.
+    has_changed: bool,
+    /// Why no simulated device could be made.
+    refused: Option<String>,
     http: SocketAddr,
     mqtt: SocketAddr,
-    server: &Server,
-) -> anyhow::Result<String> {
-    let (key, secret) =
-        (serde_json::to_string(&demo.provision_key)?, serde_json::to_string(demo.provision_secret.expose())?);
-    let token = device.token.expose();
-    // The name is closed by the shell, so that the same line works again.
-    let body = |kind: &str| {
-        let head = quoted(&format!(r#"{{"deviceName":"{kind}-"#));
-        let tail = quoted(&format!(r#"","provisionDeviceKey":{key},"provisionDeviceSecret":{secret}}}"#));
-        format!(r#"{head}"$(date +%s)"{tail}"#)
-    };
-    let python = quoted(&format!(
-        "import json, time, urllib.request as r; print(r.urlopen(r.Request({url}, json.dumps(\
-         {{\"deviceName\": \"python-%d\" % time.time(), \"provisionDeviceKey\": {key}, \
-         \"provisionDeviceSecret\": {secret}}}).encode(), {{\"Content-Type\": \"application/json\"}})).read().decode())",
-        url = serde_json::to_string(&format!("http://{http}/api/v1/provision"))?,
-    ));
-    let (mqtt_host, mqtt_port) = (mqtt.ip(), mqtt.port());
-    Ok(format!(
-        "Muster is serving: HTTP {http}, MQTT {mqtt}, data in {data}\n\
-         \n\
-         Demonstration profile `{PROFILE}`\n\
-         \x20 provision key     {plain_key}\n\
-         \x20 provision secret  {plain_secret}\n\
-         \n\
-         Simulated device `{name}` was provisioned and received\n\
-         \x20 access token      {token}\n\
-         \n\
-         Provision a device of your own:\n\
-         \n\
-         curl -s -H 'Content-Type: application/json' -d {curl} http://{http}/api/v1/provision\n\
-         mosquitto_rr -V 5 -h {mqtt_host} -p {mqtt_port} -u provision -t /provision/request -e /provision/response -m {rr}\n\
-         python3 -c {python}\n\
-         \n\
-         Send telemetry as the simulated device:\n\
-         \n\
-         curl -s -H 'Content-Type: application/json' -d '{{\"temperature\":25}}' http://{http}/api/v1/{token}/telemetry\n\
-         mosquitto_pub -h {mqtt_host} -p {mqtt_port} -u {token} -t v1/devices/me/telemetry -m '{{\"temperature\":25}}'\n\
-         \n\
-         Look at it from the operators' side:\n\
-         \n\
-         muster --data {folder} device telemetry {name}\n\
-         \n",
-        data = server.layout().db.display(),
-        folder = quoted(&folder(server)),
-        plain_key = demo.provision_key,
-        plain_secret = demo.provision_secret.expose(),
-        name = device.name,
-        curl = body("curl"),
-        rr = body("mosquitto"),
-    ))
+    folder: String,
+}
+
+impl Demonstration<'_> {
+    /// What to try. Every line works as it is printed, in a POSIX shell.
+    fn text(&self, data: &str) -> anyhow::Result<String> {
+        let (http, mqtt, folder) = (self.http, self.mqtt, quoted(&self.folder));
+        let mut text = format!("Muster is serving: HTTP {http}, MQTT {mqtt}, data in {data}\n\n");
+        text += &match self.has_changed {
+            false => self.profile(),
+            true => format!(
+                "The demonstration profile `{PROFILE}` has another key or secret than at the first start; what it was is\n\
+                 not shown any more. To make a new secret, which is shown once:\n\
+                 \n\
+                 muster --data {folder} profile set {PROFILE} --rotate-secret\n\
+                 \n"
+            ),
+        };
+        let device = self.demo.device.as_ref().filter(|_| self.refused.is_none());
+        text += &match (device, &self.refused) {
+            (Some(device), _) => format!(
+                "Simulated device `{}` was provisioned and received\n\
+                 \x20 access token      {}\n\
+                 \n",
+                device.name,
+                device.token.expose()
+            ),
+            (None, why) => format!(
+                "No simulated device could be provisioned: {}\n\
+                 \n\
+                 muster --data {folder} attempts\n\
+                 \n",
+                why.as_deref().unwrap_or_default()
+            ),
+        };
+        if !self.has_changed {
+            text += &self.provisioning()?;
+        }
+        if let Some(device) = device {
+            text += &self.telemetry(device);
+        }
+        Ok(text)
+    }
+
+    fn profile(&self) -> String {
+        format!(
+            "Demonstration profile `{PROFILE}`\n\
+             \x20 provision key     {}\n\
+             \x20 provision secret  {}\n\
+             \n",
+            self.demo.provision_key,
+            self.demo.provision_secret.expose()
+        )
+    }
+
+    fn provisioning(&self) -> anyhow::Result<String> {
+        let (http, mqtt_host, mqtt_port) = (self.http, self.mqtt.ip(), self.mqtt.port());
+        let key = serde_json::to_string(&self.demo.provision_key)?;
+        let secret = serde_json::to_string(self.demo.provision_secret.expose())?;
+        // The name is closed by the shell, so that the same line works again.
+        let body = |kind: &str| {
+            let head = quoted(&format!(r#"{{"deviceName":"{kind}-"#));
+            let tail = quoted(&format!(r#"","provisionDeviceKey":{key},"provisionDeviceSecret":{secret}}}"#));
+            format!(r#"{head}"$(date +%s)"{tail}"#)
+        };
+        let python = quoted(&format!(
+            "import json, time, urllib.request as r; print(r.urlopen(r.Request({url}, json.dumps(\
+             {{\"deviceName\": \"python-%d\" % time.time(), \"provisionDeviceKey\": {key}, \
+             \"provisionDeviceSecret\": {secret}}}).encode(), {{\"Content-Type\": \"application/json\"}})).read().decode())",
+            url = serde_json::to_string(&format!("http://{http}/api/v1/provision"))?,
+        ));
+        Ok(format!(
+            "Provision a device of your own:\n\
+             \n\
+             curl -s -H 'Content-Type: application/json' -d {curl} http://{http}/api/v1/provision\n\
+             mosquitto_rr -V 5 -h {mqtt_host} -p {mqtt_port} -u provision -t /provision/request -e /provision/response -m {rr}\n\
+             python3 -c {python}\n\
+             \n",
+            curl = body("curl"),
+            rr = body("mosquitto"),
+        ))
+    }
+
+    fn telemetry(&self, device: &DemoDevice) -> String {
+        let (http, mqtt_host, mqtt_port) = (self.http, self.mqtt.ip(), self.mqtt.port());
+        let (name, token, folder) = (&device.name, device.token.expose(), quoted(&self.folder));
+        format!(
+            "Send telemetry as the simulated device:\n\
+             \n\
+             curl -s -H 'Content-Type: application/json' -d '{{\"temperature\":25}}' http://{http}/api/v1/{token}/telemetry\n\
+             mosquitto_pub -h {mqtt_host} -p {mqtt_port} -u {token} -t v1/devices/me/telemetry -m '{{\"temperature\":25}}'\n\
+             \n\
+             Look at it from the operators' side:\n\
+             \n\
+             muster --data {folder} device telemetry {name}\n\
+             \n"
+        )
+    }
 }
 
 fn folder(server: &Server) -> String {

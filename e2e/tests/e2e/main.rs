@@ -4,6 +4,7 @@
 mod balancer;
 mod certificates;
 mod crash;
+mod demonstration;
 mod device_sdk;
 mod fair;
 mod faults;

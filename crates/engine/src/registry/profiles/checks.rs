@@ -1,9 +1,9 @@
 //! What an operator may ask of a profile.
 
-use domain::Profile;
+use domain::{CredentialKeys as _, Profile, Secret};
 use ipnet::IpNet;
 
-use super::RegistryError;
+use super::{Registry, RegistryError, Tenant, found};
 
 /// The most characters of a provision key or secret.
 const MOST_KEY_CHARS: usize = 255;
@@ -14,6 +14,26 @@ const MOST_NETWORKS: usize = 1000;
 /// The most initial attributes, and their size as JSON.
 const MOST_ATTRIBUTES: usize = 256;
 const MOST_ATTRIBUTE_BYTES: usize = 64 << 10;
+
+impl Registry {
+    /// Whether a profile lets in by this key, and by this secret before all others.
+    ///
+    /// # Errors
+    /// `profile-not-found`; what the store says.
+    pub fn is_current(
+        &self,
+        tenant: &Tenant,
+        profile: &str,
+        key: &str,
+        secret: &Secret,
+    ) -> Result<bool, RegistryError> {
+        let row = self.store.read(|view| view.profile_by_name(tenant.id, profile))?;
+        let present = found(row, profile)?.profile;
+        let verifier = self.store.keys()?.verifier(secret.expose());
+        let is_newest = present.secrets.first().is_some_and(|newest| newest.verifier == verifier);
+        Ok(is_newest && present.provision_key == key)
+    }
+}
 
 pub(super) fn check_version(present: &Profile, wanted: Option<u64>) -> Result<(), RegistryError> {
     let present = present.version.0;
