@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use reqwest::{Body, Method, Response};
-use wire::admin::{Bulk, BulkDevice, BulkEvent, BulkResult, BulkSummary, Device, DeviceSet};
+use wire::admin::{Bulk, BulkDevice, BulkEvent, BulkResult, BulkSummary, Change, Device, DeviceSet};
 
 use super::Scope;
 use super::import::{Lines, ROWS_AT_ONCE};
@@ -99,7 +99,8 @@ impl Chosen {
 impl Label {
     /// Sets notes and labels.
     pub(crate) async fn run(self, client: &Client, out: &mut Output) -> Result<(), Failure> {
-        let (label, set) = note_and_labels(&self.set)?;
+        let (note, set) = note_and_labels(&self.set)?;
+        let label = note.map_or(Change::Keep, Change::Set);
         let mut labels: BTreeMap<String, Option<String>> =
             set.into_iter().map(|(key, value)| (key, Some(value))).collect();
         labels.extend(self.remove.into_iter().map(|key| (key, None)));

@@ -79,14 +79,14 @@ pub(super) async fn label(
     Body(mut asked): Body<Bulk>,
 ) -> Result<Response, No> {
     described(&asked, true)?;
-    let change = selectors::change(asked.label.take(), std::mem::take(&mut asked.labels));
+    let change = selectors::change(std::mem::take(&mut asked.label), std::mem::take(&mut asked.labels));
     change.check()?;
     run(registry, operator, within.tenant, course, chosen(asked)?, BulkVerb::Describe(change)).await
 }
 
 /// Labels are said where they are set, and nowhere else.
 fn described(asked: &Bulk, wanted: bool) -> Result<(), No> {
-    let said = asked.label.is_some() || !asked.labels.is_empty();
+    let said = !asked.label.is_keep() || !asked.labels.is_empty();
     match (said, wanted) {
         (false, true) => Err(invalid("labels", "neither `label` nor `labels` says what is to be set.")),
         (true, false) => Err(invalid("labels", "`devices:label` sets them; nothing else does.")),

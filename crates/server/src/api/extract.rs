@@ -88,6 +88,20 @@ fn unreadable(path: &str, error: &serde_json::Error) -> No {
     No::new(OperatorRefusal::BodyMalformed, detail)
 }
 
+/// That there is no body, where one would not be read and says something nobody hears.
+pub(super) struct NoBody;
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = No;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, No> {
+        let bytes = Bytes::from_request(request, state).await;
+        let nothing = bytes.is_ok_and(|bytes| matches!(bytes.trim_ascii(), b"" | b"{}"));
+        let told = "This call takes no body: what it is about stands in the query.";
+        if nothing { Ok(NoBody) } else { Err(No::new(OperatorRefusal::BodyMalformed, told)) }
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Course {
     type Rejection = No;
 

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use wire::admin::{Freeze, FreezeCreate, Page};
 
-use super::extract::{Ask, Body, InTenant, blocking};
+use super::extract::{Ask, Body, InTenant, NoBody, blocking};
 use super::problem::No;
 use super::shapes;
 
@@ -58,6 +58,7 @@ pub(super) async fn thaw(
     State(registry): State<Registry>,
     Extension(operator): Extension<Operator>,
     Ask(asked): Ask<Thawing>,
+    NoBody: NoBody,
 ) -> Result<StatusCode, No> {
     blocking(&registry, move |registry| {
         let tenant = registry.tenant(&operator, asked.tenant.as_deref())?;

@@ -46,9 +46,14 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, RegistryError> {
     if pairs.is_empty() { Err(unfit()) } else { Ok(pairs) }
 }
 
-/// What is to be changed of what operators say of a device. An empty note takes it away.
-pub(super) fn change(label: Option<String>, labels: BTreeMap<String, Option<String>>) -> DeviceChange {
-    DeviceChange { label: label.map(Some), labels: labels.into_iter().collect() }
+/// What is to be changed of what operators say of a device. An empty note takes it away, as `null` does.
+pub(super) fn change(label: admin::Change<String>, labels: BTreeMap<String, Option<String>>) -> DeviceChange {
+    let label = match label {
+        admin::Change::Keep => None,
+        admin::Change::Clear => Some(None),
+        admin::Change::Set(note) => Some(Some(note)),
+    };
+    DeviceChange { label, labels: labels.into_iter().collect() }
 }
 
 /// A point in time in RFC 3339.

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end in any of them")]
 
+mod asked;
 mod asking;
 mod certificates;
 mod connector_contract;
 mod conversation;
 mod desk;
+mod feed;
 mod hooks;
 mod listeners;
 mod openid;
@@ -21,4 +23,5 @@ mod sessions;
 mod thingsboard_devices;
 mod thingsboard_rest;
 mod thingsboard_values;
+mod unclosed;
 mod webhook_manual;

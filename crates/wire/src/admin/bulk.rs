@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Selector;
+use super::{Change, Selector, or_default};
 
 /// Which devices one call is about: those of a selector, or those of these names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,13 +22,13 @@ pub struct Bulk {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_count: Option<u64>,
     /// Only tell what would become of each.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub dry_run: bool,
-    /// The note that `devices:label` gives them; empty takes it away.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
+    /// The note that `devices:label` gives them; `null` or empty takes it away.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub label: Change<String>,
     /// The labels that `devices:label` gives them, by key; `null` takes one away.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, Option<String>>,
 }
 

@@ -126,6 +126,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
     }
 }
 
+/// Reads `null` as what is absent.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// What may be put there, or `null`; that the field may be absent is said by its default.
 impl<T: JsonSchema> JsonSchema for Change<T> {
     fn inline_schema() -> bool {

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::or_default;
 use crate::secret::Secret;
 
 /// A tenant: the outer wall.
@@ -173,10 +174,10 @@ pub struct OperatorTokenCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// What its holder may do; absent = everything.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub role: OperatorRole,
     /// The operator's own note.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub label: String,
     /// Life in seconds; absent = no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, ProfileStep};
+use super::{Change, ProfileStep, or_default};
 use crate::secret::Secret;
 
 /// How a profile admits devices.
@@ -117,7 +117,7 @@ pub struct SecretLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<u64>,
     /// Source networks it is accepted from; empty = anywhere.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
     /// Pattern that the registration id must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,10 +184,10 @@ pub struct ProfileCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<String>,
     /// Whether a person has to approve each device.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub approval: bool,
     /// What is done outside for each device.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<ProfileStep>,
     /// The attributes that a device begins with; a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,7 +197,7 @@ pub struct ProfileCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_period_s: Option<u64>,
     /// Limits on the group secret.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub limits: SecretLimits,
 }
 
@@ -251,7 +251,7 @@ pub struct ProfileSet {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotate_secret: Option<RotateSecret>,
     /// Limits of the current group secret (the new one, if it is rotated by the same call).
-    #[serde(default, skip_serializing_if = "SecretLimitsSet::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "SecretLimitsSet::is_empty")]
     pub limits: SecretLimitsSet,
 }
 
@@ -282,13 +282,23 @@ pub struct RotateSecret {
     )]
     pub secret: Option<Secret>,
     /// How long the old one stays valid beside it, in seconds.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub overlap_s: u64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn null_in_a_question_is_what_is_absent() {
+        let asked = r#"{"name":"p","strategy":"create-new","limits":null,"steps":null,"approval":null}"#;
+        let create: ProfileCreate = serde_json::from_str(asked).unwrap();
+        assert_eq!((create.limits, create.steps.len(), create.approval), (SecretLimits::default(), 0, false));
+        let set: ProfileSet =
+            serde_json::from_str(r#"{"limits":null,"rotate_secret":{"overlap_s":null}}"#).unwrap();
+        assert!(set.limits.is_empty() && set.rotate_secret.is_some_and(|rotate| rotate.overlap_s == 0));
+    }
 
     #[test]
     fn a_change_tells_keep_clear_and_set_apart() {

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use super::Schemas;
-use crate::api::extract::{Ask, Body, Course, Named};
+use crate::api::extract::{Ask, Body, Course, Named, NoBody};
 use crate::api::problem::No;
 use crate::api::tagged::{IfMatch, Tagged};
 
@@ -73,6 +73,7 @@ impl<T> Part for State<T> {}
 impl<T> Part for Extension<T> {}
 impl<T> Part for Option<Extension<T>> {}
 impl Part for Course {}
+impl Part for NoBody {}
 impl Part for Extensions {}
 impl Part for HeaderMap {}
 impl Part for axum::body::Body {}
