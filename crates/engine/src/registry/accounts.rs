@@ -8,6 +8,7 @@ use serde_json::json;
 use store::{Account, Change};
 
 use super::journal::Deed;
+use super::tenants::not_dots;
 use super::{Operator, Registry, RegistryError, Unique, What, Who, passwords, tenants};
 
 pub(super) const MOST_NAME_CHARS: usize = 255;
@@ -242,5 +243,9 @@ fn checked_name(name: &str) -> Result<&str, RegistryError> {
         && name.chars().count() <= MOST_NAME_CHARS
         && !name.chars().any(char::is_control);
     let rule = "1 to 255 characters, no blank before or after it, no control character.";
-    if fits { Ok(name) } else { Err(RegistryError::invalid("name", rule)) }
+    if !fits {
+        return Err(RegistryError::invalid("name", rule));
+    }
+    not_dots("name", name)?;
+    Ok(name)
 }

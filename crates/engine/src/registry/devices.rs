@@ -74,7 +74,8 @@ impl Registry {
         wanted: &NewDevice,
     ) -> Result<Device, RegistryError> {
         self.enter(operator, tenant, &[wanted], Existing::Refused)?.pop().transpose()?;
-        self.device(tenant, &wanted.name)
+        // Its name may be the id of another one.
+        self.device_called(tenant, Name::parse(&wanted.name).as_ref().map_or("", Name::as_str))
     }
 
     /// One device.
@@ -208,7 +209,8 @@ impl Registry {
         Ok(row)
     }
 
-    /// By name, or else by public id: not every name can stand in an address.
+    /// By public id, or else by name: not every name can stand in an address. Devices name themselves, ids are ours: so
+    /// no device takes another one's place by its name. One that is called so is found by its own id.
     pub(super) fn find(
         &self,
         view: &View<'_>,
@@ -216,13 +218,9 @@ impl Registry {
         name: &str,
     ) -> Result<Option<DeviceRow>, StoreError> {
         let Ok(parsed) = Name::parse(name) else { return Ok(None) };
-        if let Some(row) = view.device_named(tenant.id, parsed.as_str())? {
-            return Ok(Some(row));
-        }
-        match self.store.keys().ok().and_then(|keys| public_id::device_of(keys, name)) {
-            Some(key) => view.device_by_key(tenant.id, key),
-            None => Ok(None),
-        }
+        let key = self.store.keys().ok().and_then(|keys| public_id::device_of(keys, parsed.as_str()));
+        let by_id = key.map(|key| view.device_by_key(tenant.id, key)).transpose()?.flatten();
+        by_id.map_or_else(|| view.device_named(tenant.id, parsed.as_str()), |row| Ok(Some(row)))
     }
 
     pub(super) fn shown(

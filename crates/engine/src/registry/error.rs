@@ -90,14 +90,14 @@ pub enum Unique {
 }
 
 impl Unique {
-    /// The word for it.
+    /// The word for it, with its article.
     pub fn word(self) -> &'static str {
         match self {
-            Unique::Tenant => "tenant",
-            Unique::Account => "account",
-            Unique::Profile => "profile",
-            Unique::Device => "device",
-            Unique::Backup => "backup",
+            Unique::Tenant => "a tenant",
+            Unique::Account => "an account",
+            Unique::Profile => "a profile",
+            Unique::Device => "a device",
+            Unique::Backup => "a backup",
         }
     }
 
@@ -125,7 +125,7 @@ pub enum RegistryError {
         name: String,
     },
     /// The name is taken.
-    #[error("There is a {} `{name}` already.", what.word())]
+    #[error("There is {} `{name}` already.", what.word())]
     Exists {
         /// What it collides with.
         what: Unique,

@@ -125,10 +125,10 @@ impl Registry {
     /// # Errors
     /// `device-not-found`.
     pub fn remove_device(&self, operator: &Operator, tenant: &Tenant, id: &str) -> Result<(), RegistryError> {
-        let name = self.device_by_id(tenant, id)?.name;
-        match self.delete_device(operator, tenant, &name) {
+        let id = self.device_by_id(tenant, id)?.id;
+        match self.delete_device(operator, tenant, &id) {
             Err(RegistryError::Joined { .. }) => {
-                self.decommission_device(operator, tenant, &name, Some(0)).map(drop)
+                self.decommission_device(operator, tenant, &id, Some(0)).map(drop)
             }
             done => done,
         }

@@ -155,7 +155,8 @@ impl Registry {
     ) -> Result<Device, RegistryError> {
         let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
-            let restored = take_back(change, tenant, name, now)?;
+            let leaving = self.existing(change, tenant, name)?.record;
+            let restored = take_back(change, leaving, now)?;
             let detail = json!({ "name": restored.name });
             self.journal(change, operator, &Deed::on(&restored, "device-restored", detail))
         })?;

@@ -154,7 +154,9 @@ impl Registry {
             let over = gone.then_some(change.now(now)?);
             let unwinding = leave(change, &device, OperationKind::Unwind, over, now)?;
             if !gone {
-                take_back(change, tenant, &device.name, now)?;
+                let left = change.device_by_key(tenant.id, device.key)?;
+                let left = left.ok_or_else(|| RegistryError::not_found(What::Device, &device.name))?;
+                take_back(change, left.record, now)?;
             }
             let detail = json!({ "name": device.name, "operation": id, "by": unwinding.0 });
             self.journal(change, operator, &Deed::on(&device, "operation-unwound", detail))?;
@@ -267,16 +269,14 @@ pub(super) fn leave(
 /// A device that left is expected again, as if it had never come, unless its grace is over.
 pub(super) fn take_back(
     change: &mut Change<'_>,
-    tenant: &Tenant,
-    name: &str,
+    device: DeviceRecord,
     now: Timestamp,
 ) -> Result<DeviceRecord, RegistryError> {
-    let row = change.device_named(tenant.id, name)?;
-    let device = row.ok_or_else(|| RegistryError::not_found(What::Device, name))?.record;
-    let state = device.state.restore().ok_or_else(|| RegistryError::NotLeaving { name: name.to_owned() })?;
+    let state = device.state.restore();
+    let state = state.ok_or_else(|| RegistryError::NotLeaving { name: device.name.clone() })?;
     let shared_now = change.now(now)?;
     if change.grace_of(device.key)?.is_some_and(|until| until <= shared_now) {
-        return Err(RegistryError::GraceOver { name: name.to_owned() });
+        return Err(RegistryError::GraceOver { name: device.name });
     }
     let version = Version(device.version.0 + 1);
     let owed = domain::Owed { return_home: true, ..domain::Owed::default() };

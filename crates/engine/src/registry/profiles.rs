@@ -8,7 +8,7 @@
 mod checks;
 mod saving;
 
-use domain::name::{Name, random_text};
+use domain::name::random_text;
 use domain::plan::StepRule;
 use domain::profile::{
     DEFAULT_GRACE_PERIOD_MS, DEFAULT_REDELIVERY_WINDOW_MS, Joining, NamePattern, PreProvisionedCredentials,
@@ -22,6 +22,7 @@ use self::checks::{check_attributes, check_key, check_known, check_length, check
 pub use saving::ProfileSave;
 
 use super::journal::Deed;
+use super::tenants::addressed;
 use super::{Operator, Registry, RegistryError, Tenant, Unique, What};
 
 /// Random letters and digits in a key or secret that the server makes (thingsboard page, section 2).
@@ -208,8 +209,7 @@ impl Registry {
         tenant: &Tenant,
         wanted: NewProfile,
     ) -> Result<(Secret, ProfileView), RegistryError> {
-        let name =
-            Name::parse(&wanted.name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
+        let name = addressed("name", &wanted.name)?;
         let name = name.as_str();
         check_length("redelivery_window_s", wanted.redelivery_window_ms)?;
         check_length("grace_period_s", wanted.grace_period_ms)?;

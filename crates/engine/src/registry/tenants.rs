@@ -17,7 +17,7 @@ impl Registry {
     /// `right-missing`, `value-invalid` for a name that breaks the rules, `tenant-exists`.
     pub fn create_tenant(&self, operator: &Operator, name: &str) -> Result<Tenant, RegistryError> {
         operator.require_server()?;
-        let name = Name::parse(name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
+        let name = addressed("name", name)?;
         let now = self.now();
         self.store.write(|change: &mut Change<'_>| {
             if change.tenant_by_name(name.as_str())?.is_some() {
@@ -53,6 +53,21 @@ impl Registry {
         found
             .filter(|tenant| operator.may_see(tenant.id))
             .ok_or_else(|| RegistryError::not_found(What::Tenant, name.unwrap_or("default")))
+    }
+}
+
+/// A name that keeps the rules and can stand in an address, by which alone such a thing is found again.
+pub(super) fn addressed(field: &'static str, name: &str) -> Result<Name, RegistryError> {
+    let name = Name::parse(name).map_err(|refusal| RegistryError::broken_rule(field, refusal))?;
+    not_dots(field, name.as_str())?;
+    Ok(name)
+}
+
+/// Two names mean something of their own in every address (URL standard, section 4.4).
+pub(super) fn not_dots(field: &'static str, name: &str) -> Result<(), RegistryError> {
+    match name {
+        "." | ".." => Err(RegistryError::invalid(field, "`.` and `..` cannot stand in an address.")),
+        _ => Ok(()),
     }
 }
 

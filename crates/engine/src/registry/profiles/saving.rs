@@ -12,6 +12,7 @@ use super::{
 };
 use crate::registry::journal::Deed;
 use crate::registry::public_id::{self, IdKind};
+use crate::registry::tenants::addressed;
 use crate::registry::{Operator, Registry, RegistryError, Tenant, What};
 
 /// The name of the profile of devices for which none was named.
@@ -86,8 +87,7 @@ impl Registry {
         tenant: &Tenant,
         wanted: &ProfileSave,
     ) -> Result<ProfileView, RegistryError> {
-        let name =
-            Name::parse(&wanted.name).map_err(|refusal| RegistryError::broken_rule("name", refusal))?;
+        let name = addressed("name", &wanted.name)?;
         if let Some(key) = &wanted.provision_key {
             check_key("provision_key", key)?;
         }
@@ -231,7 +231,7 @@ impl Registry {
         tenant: &Tenant,
         name: &str,
     ) -> Result<ProfileRow, RegistryError> {
-        let name = Name::parse(name).map_err(|refusal| RegistryError::broken_rule("type", refusal))?;
+        let name = addressed("type", name)?;
         let (key, secret) = (self.key_or_made(None)?, self.secret_or_made(None)?);
         self.insert_profile(change, operator, tenant, &name, &key, &secret, Strategy::Disabled)
     }

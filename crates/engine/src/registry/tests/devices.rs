@@ -175,3 +175,37 @@ fn a_device_is_found_by_its_public_id_within_its_tenant() {
     let acme = house.registry.tenant(&server(), Some("acme")).unwrap();
     assert_eq!(code(house.registry.device(&acme, &dots.id)), "device-not-found");
 }
+
+#[test]
+fn a_device_that_is_called_like_the_id_of_another_one_does_not_take_its_place() {
+    let house = House::new();
+    house.profile("pumps", Strategy::CheckPreProvisioned);
+    let (home, registry) = (house.home(), &house.registry);
+    let pump = house.add("pump", "pumps");
+    let decoy = house.add(&pump.id, "pumps");
+    assert_eq!((decoy.name.as_str(), decoy.id == pump.id), (pump.id.as_str(), false));
+    assert_eq!(registry.device(&home, &pump.id).unwrap().name, "pump");
+    registry.disable_device(&server(), &home, &pump.id).unwrap();
+    let state = |id: &str| registry.device_by_id(&home, id).unwrap().state;
+    assert!(
+        matches!(state(&pump.id), DeviceState::Disabled { .. }) && state(&decoy.id) == DeviceState::Expected
+    );
+    registry.remove_device(&server(), &home, &decoy.id).unwrap();
+    assert_eq!(code(registry.device(&home, &decoy.id)), "device-not-found");
+    registry.delete_device(&server(), &home, &pump.id).unwrap();
+    assert_eq!(code(registry.device(&home, "pump")), "device-not-found");
+}
+
+#[test]
+fn what_is_found_by_its_name_alone_is_not_called_like_a_step_in_an_address() {
+    let house = House::new();
+    let registry = &house.registry;
+    for name in [".", ".."] {
+        let password = Some(Secret::new("a password of some length"));
+        let account = NewAccount { name, tenant: None, role: domain::Role::Admin, password };
+        let profile = NewProfile { name: name.into(), ..NewProfile::default() };
+        assert_eq!(code(registry.create_tenant(&server(), name)), "value-invalid");
+        assert_eq!(code(registry.create_account(&server(), &account)), "value-invalid");
+        assert_eq!(code(registry.create_profile(&server(), &house.home(), profile)), "value-invalid");
+    }
+}
