@@ -189,6 +189,11 @@ impl Client {
 
     async fn refused(&self, response: Response) -> Failure {
         let status = response.status();
+        let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        self.told(status, response).await.passing(may_pass)
+    }
+
+    async fn told(&self, status: StatusCode, response: Response) -> Failure {
         let body = response.bytes().await.unwrap_or_default();
         let problem = serde_json::from_slice::<Problem>(&body).ok();
         let kind = match status {

@@ -12,6 +12,7 @@ pub(crate) struct Failure {
     message: String,
     hint: Option<String>,
     code: Option<String>,
+    may_pass: bool,
 }
 
 /// What kind of failure it is; decides the exit code.
@@ -62,7 +63,7 @@ Exit codes:
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, code: None }
+        Self { kind, message: message.into(), hint: None, code: None, may_pass: kind == Kind::Unreachable }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -89,6 +90,18 @@ impl Failure {
     /// The server's word for it.
     pub(crate) fn code(&self) -> Option<&str> {
         self.code.as_deref()
+    }
+
+    /// The same, where trying again later may help.
+    #[must_use]
+    pub(crate) fn passing(mut self, may_pass: bool) -> Self {
+        self.may_pass |= may_pass;
+        self
+    }
+
+    /// Whether trying again later may help.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.may_pass
     }
 
     pub(crate) fn kind(&self) -> Kind {

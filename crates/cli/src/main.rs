@@ -13,6 +13,7 @@ mod signature;
 mod text;
 mod values;
 mod watch;
+mod yaml;
 
 use std::process::ExitCode;
 

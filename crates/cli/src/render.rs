@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::text;
+use crate::yaml;
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -108,7 +109,7 @@ impl Output {
     /// Writes one JSON or YAML document, as the format says; JSON where that has no documents.
     pub(crate) fn document<T: Serialize + ?Sized>(&mut self, thing: &T) -> Result<(), Failure> {
         let document = match self.format {
-            Format::Yaml => yaml(thing)?,
+            Format::Yaml => yaml::document(thing)?,
             _ => json(thing)? + "\n",
         };
         self.out.write_all(document.as_bytes())?;
@@ -118,7 +119,7 @@ impl Output {
     /// Writes one of many things that come one after the other, without an end: a line of JSON, or a document of YAML.
     pub(crate) fn one_of_many<T: Serialize + ?Sized>(&mut self, thing: &T) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Yaml => format!("---\n{}", yaml(thing)?),
+            Format::Yaml => format!("---\n{}", yaml::document(thing)?),
             _ => text::visible_json(serde_json::to_string(thing).map_err(io::Error::other)?) + "\n",
         };
         self.out.write_all(text.as_bytes())?;
@@ -136,7 +137,7 @@ impl Output {
 
     /// Begins a listing; each of its pages is given to [`Listing::page`].
     pub(crate) fn listing(&mut self) -> Listing<'_> {
-        Listing { output: self, rows: 0, widths: Vec::new() }
+        Listing { output: self, rows: 0, widths: Vec::new(), headed: false }
     }
 
     fn aligned(&mut self, lines: &[(&'static str, String)]) -> Result<(), Failure> {
@@ -173,6 +174,8 @@ pub(crate) struct Listing<'a> {
     output: &'a mut Output,
     rows: u64,
     widths: Vec<u16>,
+    /// Whether the heading of CSV has been written.
+    headed: bool,
 }
 
 impl Listing<'_> {
@@ -186,6 +189,14 @@ impl Listing<'_> {
             Format::Yaml => rows.iter().try_for_each(|row| self.yaml(row))?,
         }
         Ok(self.output.out.flush()?)
+    }
+
+    /// Writes one more row of a listing that may never end.
+    pub(crate) fn one<T: Row>(&mut self, row: &T) -> Result<(), Failure> {
+        match self.output.format.is_document() {
+            true => self.output.one_of_many(row),
+            false => self.page(std::slice::from_ref(row)),
+        }
     }
 
     /// Ends the listing. `none` is what people read when there was not a single row.
@@ -217,18 +228,12 @@ impl Listing<'_> {
 
     fn yaml<T: Serialize>(&mut self, row: &T) -> Result<(), Failure> {
         self.rows += 1;
-        // A list item that is spelled as JSON has to stand on one line.
-        let item = match block_yaml(&[row])? {
-            Some(block) => block,
-            None => {
-                format!("- {}\n", text::visible_json(serde_json::to_string(row).map_err(io::Error::other)?))
-            }
-        };
-        Ok(self.output.out.write_all(item.as_bytes())?)
+        Ok(self.output.out.write_all(yaml::document(&[row])?.as_bytes())?)
     }
 
     fn csv<T: Row>(&mut self, rows: &[T]) -> Result<(), Failure> {
-        if self.rows == 0 && !rows.is_empty() {
+        // An empty table has its heading too.
+        if !std::mem::replace(&mut self.headed, true) {
             let headings: Vec<String> = headings::<T>(true).map(str::to_owned).collect();
             writeln!(self.output.out, "{}\r", csv_line(&headings))?;
         }
@@ -304,25 +309,15 @@ fn json<T: Serialize + ?Sized>(thing: &T) -> Result<String, Failure> {
     Ok(text::visible_json(json))
 }
 
-/// YAML; where a name holds what a terminal would act on it is spelled as JSON, which is YAML too and
-/// can escape everything (YAML 1.2, section 1.3).
-fn yaml<T: Serialize + ?Sized>(thing: &T) -> Result<String, Failure> {
-    match block_yaml(thing)? {
-        Some(block) => Ok(block),
-        None => Ok(json(thing)? + "\n"),
-    }
-}
-
-/// The usual spelling of YAML, if nothing in it would act on a terminal.
-fn block_yaml<T: Serialize + ?Sized>(thing: &T) -> Result<Option<String>, Failure> {
-    let yaml = serde_norway::to_string(thing).map_err(io::Error::other)?;
-    let harmless = !yaml.contains(|character| character != '\n' && text::is_hazard(character));
-    Ok(harmless.then_some(yaml))
-}
-
 /// Whether a person is likely to watch: progress and questions go to standard error.
 pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()
+}
+
+/// Says something on standard error, whatever the format: what is asked for is done all the same.
+pub(crate) fn remark(sentence: &str) {
+    // Nobody is left to tell when standard error itself cannot be written.
+    let _ = writeln!(anstream::stderr().lock(), "\x1b[1;36mnote:\x1b[0m {}", text::visible(sentence));
 }
 
 /// The word that a member of a fixed set is spelled with on the wire.
@@ -447,7 +442,7 @@ mod tests {
         assert_eq!(shown(Format::Table, &[&[]]), "Nothing here.\n");
         assert_eq!(shown(Format::Json, &[&[]]), "[]\n");
         assert_eq!(shown(Format::Yaml, &[]), "[]\n");
-        assert_eq!(shown(Format::Csv, &[&[]]), "");
+        assert_eq!(shown(Format::Csv, &[&[]]), "name,size,half\r\n");
         assert_eq!(shown(Format::Name, &[]), "");
     }
 

@@ -32,6 +32,17 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     Ok(total)
 }
 
+/// [`seconds`], but not none of them.
+///
+/// # Errors
+/// As [`seconds`]; that nothing lives for no time.
+pub(crate) fn life(text: &str) -> Result<u64, String> {
+    match seconds(text)? {
+        0 => Err("it would have ended already; leave the flag out for one that never ends".to_owned()),
+        life => Ok(life),
+    }
+}
+
 fn leading_part(text: &str) -> Option<(u64, &str)> {
     let digits = text.find(|character: char| !character.is_ascii_digit())?;
     let (number, rest) = text.split_at_checked(digits)?;

@@ -16,11 +16,11 @@ use crate::render::{Output, Row};
 pub(crate) enum Command {
     /// Verify every chain of the journal; with a head exported before, also that nothing was cut off
     Verify {
-        /// File that `muster audit head -o json` wrote earlier
+        /// File that `muster audit head` wrote earlier, in whatever format
         #[arg(long, value_name = "FILE")]
         head: Option<PathBuf>,
     },
-    /// Show where the journal stands now; kept elsewhere (-o json), it proves later that nothing was cut off
+    /// Show where the journal stands now; kept elsewhere, it proves later that nothing was cut off
     Head,
 }
 
@@ -33,12 +33,18 @@ impl Command {
     }
 }
 
+/// What a head begins with that is shown to people.
+const AS_OF: &str = "The journal as of ";
+
 async fn head_now(client: &Client, out: &mut Output) -> Result<(), Failure> {
-    let head: AuditHead = client.get(&["audit", "head"], &[]).await?;
+    show_head(&client.get(&["audit", "head"], &[]).await?, out)
+}
+
+fn show_head(head: &AuditHead, out: &mut Output) -> Result<(), Failure> {
     if out.format().is_document() {
-        return out.document(&head);
+        return out.document(head);
     }
-    out.note(&format!("The journal as of {}", head.at))?;
+    out.note(&format!("{AS_OF}{}", head.at))?;
     show_writers(&head.writers, out)
 }
 
@@ -56,11 +62,43 @@ async fn verify(head: Option<&Path>, client: &Client, out: &mut Output) -> Resul
 fn exported_head(file: &Path) -> Result<AuditHead, Failure> {
     let unusable = |error: String| {
         Failure::usage(format!("{} is not an exported head: {error}", file.display()))
-            .hint("muster audit head -o json > FILE writes one")
+            .hint("muster audit head > FILE writes one")
     };
     let text = fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
-    // JSON is YAML too.
-    serde_norway::from_str(&text).map_err(|error| unusable(error.to_string()))
+    let whole =
+        |head: Option<AuditHead>| head.ok_or_else(|| unusable("a line of it is not whole".to_owned()));
+    match (text.strip_prefix(AS_OF), text.strip_prefix("writer,entries,head,link")) {
+        (Some(table), _) => whole(head_in_table(table)),
+        (_, Some(rows)) => whole(head_in_csv(rows)),
+        // JSON is YAML too.
+        (None, None) => serde_norway::from_str(&text).map_err(|error| unusable(error.to_string())),
+    }
+}
+
+/// CSV does not say when; nothing is compared with it.
+fn head_in_csv(rows: &str) -> Option<AuditHead> {
+    let lines = rows.lines().map(str::trim).filter(|line| !line.is_empty());
+    let writers = lines.map(|line| writer_in(line.split(','))).collect::<Option<_>>()?;
+    Some(AuditHead { at: "1970-01-01T00:00:00Z".to_owned(), writers })
+}
+
+/// Reads back what `audit head` shows to people, from behind its first words.
+fn head_in_table(table: &str) -> Option<AuditHead> {
+    let mut lines = table.lines();
+    let at = lines.next()?.to_owned();
+    // A heading, or that there is none to come.
+    let writers = lines.skip(1).map(|line| writer_in(line.split_whitespace())).collect::<Option<_>>()?;
+    Some(AuditHead { at, writers })
+}
+
+fn writer_in<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<AuditWriter> {
+    let (writer, entries, number, link) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    Some(AuditWriter {
+        writer: writer.to_owned(),
+        entries: entries.parse().ok()?,
+        head_number: number.parse().ok()?,
+        head_link: link.to_owned(),
+    })
 }
 
 fn show_verification(found: &AuditVerify, with_head: bool, out: &mut Output) -> Result<(), Failure> {
@@ -112,19 +150,27 @@ impl Row for AuditFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::Format;
 
     #[test]
-    fn a_head_is_read_back_in_either_format() {
+    fn a_head_is_read_back_in_whatever_format_it_was_shown() {
         let writer =
             AuditWriter { writer: "a".into(), entries: 3, head_number: 3, head_link: "00ff".repeat(16) };
         let head = AuditHead { at: "2026-11-23T18:00:00Z".into(), writers: vec![writer] };
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("head");
-        for text in [serde_json::to_string_pretty(&head).unwrap(), serde_norway::to_string(&head).unwrap()] {
-            fs::write(&file, text).unwrap();
-            assert_eq!(exported_head(&file).unwrap(), head);
+        let empty = AuditHead { writers: Vec::new(), ..head.clone() };
+        for format in [Format::Table, Format::Wide, Format::Json, Format::Yaml, Format::Csv] {
+            for head in [&head, &empty] {
+                let mut out = Output::new(format, Box::new(fs::File::create(&file).unwrap()));
+                show_head(head, &mut out).unwrap();
+                let back = exported_head(&file).unwrap();
+                assert_eq!(back.writers, head.writers, "{format:?}");
+            }
         }
-        fs::write(&file, "something else").unwrap();
-        assert!(exported_head(&file).is_err());
+        for text in ["something else", "The journal as of now\n WRITER ENTRIES HEAD LINK\n a 3 3\n", ""] {
+            fs::write(&file, text).unwrap();
+            assert!(exported_head(&file).is_err(), "{text}");
+        }
     }
 }

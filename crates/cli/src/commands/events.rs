@@ -40,39 +40,38 @@ impl Args {
         }
     }
 
-    /// A stream ends now and then, by itself or with the server: reading goes on from the last place.
+    /// A stream ends now and then, by itself or with the server: reading goes on from the last place, also behind a
+    /// balancer that has nobody to ask for a while.
     async fn follow(self, client: &Client, out: &mut Output) -> Result<(), Failure> {
         let mut place = self.after.clone().unwrap_or_else(|| "now".to_owned());
-        let mut reached = false;
+        let mut listing = out.listing();
+        // Whether the server was reached, and whether it was said that it no longer is.
+        let (mut reached, mut told) = (false, false);
         loop {
             let [tenant] = self.scope.query();
             let answer = client.events(&["events"], &[tenant, ("after", Some(&place))]).await;
             match answer {
                 Ok(answer) => {
-                    reached = true;
+                    (reached, told) = (true, false);
                     let mut lines = Lines::default();
                     let mut pieces = answer.bytes_stream();
                     while let Some(Ok(piece)) = pieces.next().await {
                         for event in lines.events(&piece)? {
                             place.clone_from(&event.place);
-                            show(&event, out)?;
+                            listing.one(&event)?;
                         }
                     }
                 }
-                Err(failure) if reached && failure.kind() == Kind::Unreachable => failure.print(),
+                Err(failure) if reached && failure.may_pass() => {
+                    if !std::mem::replace(&mut told, true) {
+                        failure.print();
+                    }
+                }
                 Err(failure) => return Err(failure),
             }
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         }
     }
-}
-
-fn show(event: &Event, out: &mut Output) -> Result<(), Failure> {
-    if out.format().is_document() {
-        return out.one_of_many(event);
-    }
-    let cells = event.cells().join("  ");
-    out.note(&cells)
 }
 
 /// A stream of events, cut into pieces anywhere. Each of ours has its data on one line.

@@ -39,7 +39,11 @@ pub(crate) async fn run(
     if summary.errors == 0 {
         return Ok(());
     }
-    Err(Failure::findings(format!("{} rows were refused", summary.errors))
+    let told = match summary.errors {
+        1 => "1 row was refused".to_owned(),
+        errors => format!("{errors} rows were refused"),
+    };
+    Err(Failure::findings(told)
         .hint("correct these rows and import the whole file again: the others change nothing"))
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use reqwest::Method;
-use wire::admin::{OperatorToken, OperatorTokenCreate, OperatorTokenCreated};
+use wire::admin::{OperatorRole, OperatorToken, OperatorTokenCreate, OperatorTokenCreated};
 
 use super::account;
 use crate::client::Client;
@@ -51,7 +51,7 @@ pub(crate) enum Token {
         #[arg(long, value_enum, default_value = "admin")]
         role: account::Role,
         /// End it by itself after this time, such as 24h or 90d
-        #[arg(long, value_name = "DURATION", value_parser = values::seconds)]
+        #[arg(long, value_name = "DURATION", value_parser = values::life)]
         expires: Option<u64>,
         /// A note to recognise it by
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -91,6 +91,12 @@ async fn create(request: &OperatorTokenCreate, client: &Client, out: &mut Output
     let created: OperatorTokenCreated =
         client.send_json(Method::POST, &["operator-tokens"], &[], request).await?;
     out.sheet(&created)?;
+    let unbounded = request.tenant.is_none() && request.expires_in_s.is_none();
+    if unbounded && request.role == OperatorRole::Admin {
+        render::remark(
+            "this token may do everything on the whole server, and never ends; --tenant, --role and --expires say less",
+        );
+    }
     out.note("The token is shown only now.")
 }
 

@@ -18,9 +18,12 @@ pub(super) fn whole<T, W>(items: Vec<T>, shape: impl Fn(T) -> W) -> admin::Page<
     admin::Page { items: items.into_iter().map(shape).collect(), next: None }
 }
 
-/// RFC 3339 in UTC.
+/// RFC 3339 in UTC; what is further away than it can say is told as the last moment that it can.
 pub(super) fn instant(at: Timestamp) -> String {
-    let bounded = at.0.clamp(jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
+    // Whole seconds: milliseconds are read only up to the last one of them.
+    let [first, last] =
+        [jiff::Timestamp::MIN, jiff::Timestamp::MAX].map(|end| end.as_second().saturating_mul(1000));
+    let bounded = at.0.clamp(first, last);
     jiff::Timestamp::from_millisecond(bounded).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }
 
@@ -391,5 +394,17 @@ fn json(value: Value) -> serde_json::Value {
         // What is not JSON any more is still shown, as the text that it is.
         Value::Json(text) => serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)),
         Value::Text(text) => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_further_away_than_can_be_said_is_not_long_ago() {
+        for (at, told) in [(i64::MAX, "9999-"), (i64::MIN, "-009999-"), (0, "1970-01-01T00:00:00Z")] {
+            assert!(instant(Timestamp(at)).starts_with(told), "{}", instant(Timestamp(at)));
+        }
     }
 }
