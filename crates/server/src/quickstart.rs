@@ -102,7 +102,7 @@ async fn show(wanted: &Arguments, server: &Server) -> anyhow::Result<()> {
     let mut demo = Demo::of(&path, wanted)?;
     let (registry, key) = (server.registry().clone(), demo.provision_key.clone());
     let secret = Secret::new(demo.provision_secret.expose());
-    let profile = tokio::task::spawn_blocking(move || ensure_profile(&registry, key, secret)).await?;
+    let profile = tokio::task::spawn_blocking(move || ensure_profile(&registry, &key, &secret)).await?;
     let has_changed = match profile {
         Ok(is_current) => !is_current,
         Err(error) if is_first => return Err(error),
@@ -179,20 +179,20 @@ fn random_text() -> anyhow::Result<String> {
 }
 
 /// Makes the profile if it is not there. Whether it lets in by this key, and by this secret before all others.
-fn ensure_profile(registry: &Registry, key: String, secret: Secret) -> anyhow::Result<bool> {
+fn ensure_profile(registry: &Registry, key: &str, secret: &Secret) -> anyhow::Result<bool> {
     let operator = Operator::server("quickstart");
     let tenant = registry.tenant(&operator, None)?;
     let there = registry.profiles(&tenant)?.into_iter().any(|view| view.profile.name == PROFILE);
     if !there {
         let wanted = NewProfile {
             name: PROFILE.to_owned(),
-            provision_key: Some(key.clone()),
+            provision_key: Some(key.to_owned()),
             provision_secret: Some(secret.clone()),
             ..NewProfile::default()
         };
         registry.create_profile(&operator, &tenant, wanted)?;
     }
-    Ok(registry.is_current(&tenant, PROFILE, &key, &secret)?)
+    Ok(registry.is_current(&tenant, PROFILE, key, secret)?)
 }
 
 /// Whether the device of an earlier start is still in the registry.
