@@ -78,12 +78,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, No> {
 
 /// Names the place. A value that should have been a secret must not come back in an answer.
 fn unreadable(path: &str, error: &serde_json::Error) -> No {
-    let secret =
+    let told = error.to_string();
+    let is_secret =
         ["secret", "provision_secret", "token", "passphrase"].iter().any(|field| path.ends_with(field));
-    let detail = match (path, secret) {
-        (_, true) => format!("`{path}`: it is not a text"),
-        (".", _) => error.to_string(),
-        _ => format!("`{path}`: {error}"),
+    // A field that is not known is told by its name alone.
+    let detail = match path {
+        _ if is_secret && !told.starts_with("unknown field") => format!("`{path}`: it is of another type"),
+        "." => in_plain_words(&told),
+        _ => format!("`{path}`: {}", in_plain_words(&told)),
     };
     No::new(OperatorRefusal::BodyMalformed, detail)
 }
@@ -99,6 +101,17 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
         let nothing = bytes.is_ok_and(|bytes| matches!(bytes.trim_ascii(), b"" | b"{}"));
         let told = "This call takes no body: what it is about stands in the query.";
         if nothing { Ok(NoBody) } else { Err(No::new(OperatorRefusal::BodyMalformed, told)) }
+    }
+}
+
+/// What our types are called is nobody else's business.
+fn in_plain_words(told: &str) -> String {
+    match told.split_once("expected struct ") {
+        Some((before, rest)) => {
+            let behind = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+            format!("{before}expected an object{behind}")
+        }
+        None => told.to_owned(),
     }
 }
 

@@ -105,12 +105,29 @@ fn told(status: u16, answer: Option<String>) -> Result<Response, No> {
     let Some(answer) = answer else { return Err(No::of(OperatorRefusal::IdempotencyAnswerWithheld)) };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     let json = if status.is_success() { "application/json" } else { PROBLEM_CONTENT_TYPE };
+    let (tag, answer) = parted(&answer);
     let mut headers = HeaderMap::new();
+    headers.extend(tag.and_then(|tag| HeaderValue::from_str(tag).ok()).map(|tag| (header::ETAG, tag)));
     headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
     if !answer.is_empty() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(json));
     }
-    Ok((status, headers, answer).into_response())
+    Ok((status, headers, answer.to_owned()).into_response())
+}
+
+/// What is kept of an answer: its body, and before it a line with its tag, where it has one. No body begins like a tag.
+fn together(tag: Option<&HeaderValue>, body: String) -> String {
+    match tag.and_then(|tag| tag.to_str().ok()) {
+        Some(tag) => format!("{tag}\n{body}"),
+        None => body,
+    }
+}
+
+fn parted(kept: &str) -> (Option<&str>, &str) {
+    match kept.split_once('\n') {
+        Some((tag, body)) if tag.starts_with('"') => (Some(tag), body),
+        _ => (None, kept),
+    }
 }
 
 async fn remember(
@@ -123,6 +140,7 @@ async fn remember(
     let body = to_bytes(body, usize::MAX).await.map_err(|_| No::internal())?;
     let status = parts.status;
     let kept = kept(&body).filter(|_| !(shows_once && status.is_success()));
+    let kept = kept.map(|body| together(parts.headers.get(header::ETAG), body));
     let remembered = blocking(registry, move |registry| {
         let ended = (!status.is_server_error()).then_some((status.as_u16(), kept.as_deref()));
         registry.end_once(&once, ended)

@@ -44,3 +44,29 @@ async fn a_stop_is_not_lifted_by_a_body_that_names_another_one() {
     assert_eq!(ask("DELETE", "/freezes?profile=acme-thing", "").await.status, 204);
     assert_eq!(stands(ask("GET", "/freezes", "").await.json()), Some(1));
 }
+
+#[tokio::test]
+async fn a_body_that_is_not_understood_is_told_in_words_that_are_true() {
+    let house = House::new();
+    let acme = house.token(Some("acme"), None);
+    for (verb, path, body, wanted) in [
+        (
+            "POST",
+            "/devices",
+            r#"{"name":"x","profile":"acme-thing","token":"my token"}"#,
+            "unknown field `token`",
+        ),
+        (
+            "PATCH",
+            "/profiles/acme-thing",
+            r#"{"rotate_secret":true}"#,
+            "`rotate_secret`: it is of another type",
+        ),
+        ("PATCH", "/profiles/acme-thing", r#"{"limits":7}"#, "expected an object"),
+    ] {
+        let told = house.send(verb, path, Some(acme.expose()), body).await;
+        assert_eq!(told.code(), (400, "body-malformed".to_owned()));
+        let detail = told.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(wanted) && !detail.contains("my token"), "{detail}");
+    }
+}

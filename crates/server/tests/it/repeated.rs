@@ -71,6 +71,7 @@ async fn a_call_with_a_key_is_carried_out_once_also_over_a_restart() {
     let second = send(&house, &token, "POST", "/devices", key, &body).await;
     assert_eq!((second.status, &second.text), (StatusCode::CREATED, &first.text));
     assert_eq!(second.headers["idempotency-replayed"], "true");
+    assert_eq!(tag(&second), tag(&first));
     let other = json!({ "name": "valve", "profile": "zeta-thing" });
     let other = send(&house, &token, "POST", "/devices", key, &other).await;
     assert_eq!(other.code(), (422, "idempotency-key-reused".to_owned()));
