@@ -7,6 +7,8 @@
 //! [`Request`] → [`attestation::attest`] → [`Attested`] → [`decide::decide`] → [`Decision`].
 
 #[macro_use]
+mod vocabulary;
+#[macro_use]
 mod words;
 
 pub mod admission;

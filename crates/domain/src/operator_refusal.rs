@@ -1,43 +1,11 @@
 //! What operators and their programs are told where the registry, or the API before it, says no.
 
-use crate::{Kind, Refusal, SignOnRefusal};
+use crate::{Refusal, SignOnRefusal};
 
-macro_rules! refusals {
-    ($($name:ident, $code:literal, $kind:ident, $sentence:literal, $hint:literal;)*) => {
-        /// Why an operator was told no. An answer may say more exactly what happened than the sentence does.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum OperatorRefusal {
-            $(#[doc = $sentence] $name,)*
-        }
+vocabulary! {
+    /// Why an operator was told no. An answer may say more exactly what happened than the sentence does.
+    OperatorRefusal;
 
-        impl OperatorRefusal {
-            /// Every one there is, in the order of the manual.
-            pub const ALL: &'static [OperatorRefusal] = &[$(OperatorRefusal::$name,)*];
-
-            /// The stable word for it.
-            pub fn code(self) -> &'static str {
-                match self { $(OperatorRefusal::$name => $code,)* }
-            }
-
-            /// What sort of no it is.
-            pub fn kind(self) -> Kind {
-                match self { $(OperatorRefusal::$name => Kind::$kind,)* }
-            }
-
-            /// What happened.
-            pub fn sentence(self) -> &'static str {
-                match self { $(OperatorRefusal::$name => $sentence,)* }
-            }
-
-            /// What to try.
-            pub fn hint(self) -> &'static str {
-                match self { $(OperatorRefusal::$name => $hint,)* }
-            }
-        }
-    };
-}
-
-refusals! {
     TokenMissing, "token-missing", Unproven,
         "The request carries no operator token.",
         "Send it as `Authorization: Bearer TOKEN`.";

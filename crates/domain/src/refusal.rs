@@ -21,43 +21,11 @@ pub enum Kind {
     Internal,
 }
 
-macro_rules! refusals {
-    ($($name:ident, $code:literal, $kind:ident, $sentence:literal, $hint:literal;)*) => {
-        /// Why a device was told no. The sentence and the hint are for the operator; what the device
-        /// sees of it is its protocol's business.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Refusal {
-            $(#[doc = $sentence] $name,)*
-        }
+vocabulary! {
+    /// Why a device was told no. The sentence and the hint are for the operator; what the device
+    /// sees of it is its protocol's business.
+    Refusal;
 
-        impl Refusal {
-            /// Every refusal there is, in the order of the manual.
-            pub const ALL: &'static [Refusal] = &[$(Refusal::$name,)*];
-
-            /// The stable word for it, in journals, metrics and answers to operators.
-            pub fn code(self) -> &'static str {
-                match self { $(Refusal::$name => $code,)* }
-            }
-
-            /// What sort of no it is.
-            pub fn kind(self) -> Kind {
-                match self { $(Refusal::$name => Kind::$kind,)* }
-            }
-
-            /// What happened, for the operator.
-            pub fn sentence(self) -> &'static str {
-                match self { $(Refusal::$name => $sentence,)* }
-            }
-
-            /// What to try, for the operator.
-            pub fn hint(self) -> &'static str {
-                match self { $(Refusal::$name => $hint,)* }
-            }
-        }
-    };
-}
-
-refusals! {
     RequestMalformed, "request-malformed", Malformed,
         "The request could not be read.",
         "Compare what the device sends with the protocol's page in the manual.";

@@ -3,7 +3,7 @@
 //! A signature says who speaks; these rules say whom he may speak for, and to whom. They follow OpenID Connect
 //! Core 1.0, section 3.1.3.7, and RFC 8725. Nobody is let in whom no mapping names.
 
-use crate::{Kind, Role, Timestamp};
+use crate::{Role, Timestamp};
 
 /// How far the provider's clock may be from ours, in milliseconds.
 pub const LEEWAY_MS: u64 = 60_000;
@@ -58,42 +58,10 @@ pub struct Vouched {
     pub groups: Vec<String>,
 }
 
-macro_rules! refusals {
-    ($($name:ident, $code:literal, $kind:ident, $sentence:literal, $hint:literal;)*) => {
-        /// Why somebody whom a provider is said to vouch for is not let in.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum SignOnRefusal {
-            $(#[doc = $sentence] $name,)*
-        }
+vocabulary! {
+    /// Why somebody whom a provider is said to vouch for is not let in.
+    SignOnRefusal;
 
-        impl SignOnRefusal {
-            /// Every one there is, in the order of the manual.
-            pub const ALL: &'static [SignOnRefusal] = &[$(SignOnRefusal::$name,)*];
-
-            /// The stable word for it.
-            pub fn code(self) -> &'static str {
-                match self { $(SignOnRefusal::$name => $code,)* }
-            }
-
-            /// What sort of no it is.
-            pub fn kind(self) -> Kind {
-                match self { $(SignOnRefusal::$name => Kind::$kind,)* }
-            }
-
-            /// What happened.
-            pub fn sentence(self) -> &'static str {
-                match self { $(SignOnRefusal::$name => $sentence,)* }
-            }
-
-            /// What to try.
-            pub fn hint(self) -> &'static str {
-                match self { $(SignOnRefusal::$name => $hint,)* }
-            }
-        }
-    };
-}
-
-refusals! {
     Off, "openid-off", NotFound,
         "No OpenID provider is configured here.",
         "Configure one in [sign_on.openid], or sign on with an account of this server.";
