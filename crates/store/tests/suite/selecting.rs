@@ -251,6 +251,7 @@ fn fits(selection: &Selection<'_>, row: &store::DeviceRow) -> bool {
     let label = row.label.as_deref().unwrap_or_default().to_lowercase();
     let holds = |text: &str| row.record.name.to_lowercase().contains(text) || label.contains(text);
     selection.profile.is_none_or(|profile| profile == row.record.profile)
+        && selection.note.is_none_or(|note| row.label.as_deref() == Some(note))
         && selection.states.is_none_or(|states| states.contains(&row.record.state))
         && selection.labels.iter().all(|(key, value)| row.labels.get(key) == Some(value))
         && row.record.name.starts_with(selection.name_prefix.unwrap_or_default())
@@ -281,12 +282,12 @@ fn whatever_leads_a_selection_finds_what_looking_at_every_device_finds_in_its_or
     let states = [DeviceState::Expected, DeviceState::Failed];
     let mut found_any = 0;
     for maintained in [false, true] {
-        for number in 0..3_usize.pow(7) {
+        for number in 0..3_usize.pow(7) * 2 {
             let choice = |place: u32| number / 3_usize.pow(place) % 3;
             let selection = Selection {
                 profile: [None, Some(house.profile.id), Some(domain::ProfileId(99))][choice(0)],
                 states: [None, Some(&states[..]), Some(&states[1..])][choice(1)],
-                note: None,
+                note: [None, Some("next to Pump-3")][number / 3_usize.pow(7)],
                 labels: [&[][..], &odd, &berlin][choice(2)],
                 name_prefix: [None, Some("pump-"), Some("t")][choice(3)],
                 text: [None, Some("MP-"), Some("an")][choice(4)],
@@ -326,7 +327,7 @@ fn who_asks_for_few_among_many_waits_for_no_more_than_a_part_of_them() {
     assert_eq!(select(&house, &selection), ["d-20099"]);
     let selection = Selection { profile: Some(house.profile.id), text: Some("99"), ..Selection::default() };
     assert_eq!(select(&house, &selection).len(), 561);
-    let rare = Selection { states: Some(&[DeviceState::Provisioned]), note: Some("no"), ..selection };
+    let rare = Selection { states: Some(&[DeviceState::Provisioned]), text: Some("zz"), ..selection };
     let page = house.store.read(|view| view.select_devices(HOME, &rare, None, 9)).unwrap();
     assert_eq!((page.rows.len(), page.next.is_some()), (0, !crate::POSTGRES));
     assert_eq!(select(&house, &rare), Vec::<String>::new());

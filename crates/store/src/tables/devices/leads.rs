@@ -22,6 +22,7 @@ pub(super) enum Lead<'a> {
     Profile,
     State(DeviceState),
     Label(&'a (String, String)),
+    Note(&'a str),
     Text,
     /// The devices that are not in the index of texts yet.
     Due,
@@ -123,6 +124,7 @@ impl<'s> Selection<'s> {
     fn candidates(&'s self) -> Vec<Vec<Lead<'s>>> {
         let mut candidates: Vec<Vec<Lead<'s>>> =
             self.labels.iter().map(|label| vec![Lead::Label(label)]).collect();
+        candidates.extend(self.note.filter(|note| !note.is_empty()).map(|note| vec![Lead::Note(note)]));
         if self.wanted_text().is_some() {
             candidates.push(vec![Lead::Text, Lead::Due]);
         }
@@ -140,7 +142,7 @@ impl<'s> Selection<'s> {
 
     /// What the index of texts is asked for.
     fn wanted_text(&self) -> Option<String> {
-        self.text.or(self.note).and_then(trigrams)
+        self.text.and_then(trigrams)
     }
 
     /// Whether it has one condition only, whose index finds nothing else.
@@ -199,6 +201,11 @@ pub(super) fn source(
         Lead::Label((key, value)) => {
             let condition = "device_labels WHERE tenant = ? AND key = ? AND value = ?";
             ("device", condition, vec![tenant.into(), key.as_str().into(), value.as_str().into()])
+        }
+        Lead::Note(note) => {
+            let condition = "devices INDEXED BY devices_by_note
+                WHERE tenant = ? AND namespace = '' AND label <> '' AND label = ?";
+            ("device", condition, vec![tenant.into(), note.into()])
         }
         Lead::Text => {
             let wanted = selection.wanted_text().unwrap_or_default();

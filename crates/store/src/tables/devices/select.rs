@@ -131,7 +131,7 @@ impl View<'_> {
             (Told::ByName, _) => "name_key",
             (Told::BySeen, Lead::Seen) => "seen, led.which",
             (Told::BySeen, _) => "seen, devices.device",
-            (Told::ByAge, Lead::Label(_) | Lead::Text | Lead::Due) => "led.which",
+            (Told::ByAge, Lead::Label(_) | Lead::Note(_) | Lead::Text | Lead::Due) => "led.which",
             (Told::ByAge, _) => "devices.device",
         };
         let (more, held, most) = (more(self.sql), self.held_devices(), limit as u64 + 1);
@@ -155,7 +155,7 @@ impl View<'_> {
             Lead::State(_) => clause.add("FROM devices INDEXED BY devices_by_state", []),
             Lead::Name if sql.is_postgres() => clause.add("FROM devices", []),
             Lead::Name => clause.add("FROM devices INDEXED BY devices_by_name", []),
-            Lead::Label(_) | Lead::Text | Lead::Due | Lead::Seen => {
+            Lead::Label(_) | Lead::Note(_) | Lead::Text | Lead::Due | Lead::Seen => {
                 clause.add("FROM (SELECT *", []);
                 source(&mut clause, tenant, selection, lead, span);
                 clause.add(&format!(") AS led {join} devices ON devices.device = led.which"), []);
