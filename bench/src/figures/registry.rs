@@ -118,7 +118,7 @@ fn questions(desk: &mut Desk, size: u64) -> Result<Vec<(String, Asked)>> {
     }
     let pages = [("first", 0), ("middle", middle), ("last", deep)];
     for (form, path) in [("devices", "/api/tenant/devices"), ("infos", "/api/deviceInfos/all")] {
-        for order in ["createdTime", "name"] {
+        for order in ["createdTime", "name", "type", "label"] {
             for (place, page) in pages {
                 let query = format!("{path}?pageSize=100&page={page}&sortProperty={order}&sortOrder=DESC");
                 all.push((format!("ThingsBoard's {form} by {order}, {place} page"), same(&query)));
