@@ -206,6 +206,12 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_made_that_has_ended_already() {
+        assert!(life("0").is_err() && life("0d").is_err() && life("soon").is_err());
+        assert_eq!(life("1d"), Ok(86_400));
+    }
+
+    #[test]
     fn a_point_in_time_is_a_date_or_a_duration_from_now() {
         let now: Timestamp = "2026-11-23T18:00:00Z".parse().unwrap();
         assert_eq!(instant("2027-01-31T12:00:00+02:00", now), Ok("2027-01-31T10:00:00Z".to_owned()));

@@ -110,6 +110,10 @@ fn operation(call: &Call, schemas: &mut Schemas) -> Value {
     if once::takes(call.verb, call.path) {
         parameters.push(idempotency_key());
     }
+    if call.verb == Verb::Get && shape.is_tagged {
+        parameters.push(if_none_match());
+        described["responses"]["304"] = json!({ "description": "It is what the caller has." });
+    }
     if !parameters.is_empty() {
         described["parameters"] = Value::Array(parameters);
     }
@@ -117,6 +121,16 @@ fn operation(call: &Call, schemas: &mut Schemas) -> Value {
         described["requestBody"] = json!({ "required": true, "content": content });
     }
     described
+}
+
+fn if_none_match() -> Value {
+    json!({
+        "name": "If-None-Match",
+        "in": "header",
+        "required": false,
+        "description": "The ETag of what the caller has: where it is still that, the answer is 304, without a body.",
+        "schema": { "type": "string" },
+    })
 }
 
 fn idempotency_key() -> Value {
@@ -229,6 +243,18 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), told.len(), "two calls have one name");
+    }
+
+    #[test]
+    fn what_has_a_tag_is_read_with_the_tag_that_is_known() {
+        let is_read = |(_, operation): &(String, Value)| operation["responses"].get("304").is_some();
+        let mut tagged: Vec<_> = operations().into_iter().filter(is_read).collect();
+        tagged.sort_by(|one, other| one.0.cmp(&other.0));
+        for (call, operation) in &tagged {
+            assert!(operation["parameters"].to_string().contains("If-None-Match"), "{call}");
+        }
+        let calls: Vec<_> = tagged.iter().map(|(call, _)| call.as_str()).collect();
+        assert_eq!(calls, ["get /devices/{name}", "get /profiles/{name}"]);
     }
 
     #[test]

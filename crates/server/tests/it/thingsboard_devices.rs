@@ -82,6 +82,22 @@ async fn a_name_that_is_taken_is_made_another_one_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn what_is_not_served_is_refused_and_not_left_out_in_silence() {
+    let visit = Visit::of("security").await;
+    let other = json!({ "entityType": "CUSTOMER", "id": "0e5dd1c0-0000-11ee-8000-000000000000" });
+    for member in ["customerId", "firmwareId", "softwareId"] {
+        let (status, _, message) =
+            visit.no("POST", "/api/device", json!({ "name": "x", member: other })).await;
+        assert!(status == 400 && message.contains(member), "{message}");
+    }
+    let nobody = json!({ "entityType": "CUSTOMER", "id": wire::thingsboard::rest::NULL_ID });
+    visit.post("/api/device", json!({ "name": "x", "customerId": nobody, "firmwareId": null })).await;
+    let mut odd = profile(&Value::Null);
+    odd["type"] = "X".into();
+    assert_eq!(visit.no("POST", "/api/deviceProfile", odd).await.0, 400);
+}
+
+#[tokio::test]
 async fn more_devices_than_one_call_makes_are_refused_whole() {
     let visit = Visit::of("operator").await;
     let many: Vec<Value> = (0..10_001).map(|_| json!({})).collect();

@@ -23,6 +23,8 @@ pub(in crate::api) struct Shape {
     pub(super) answer: Option<Value>,
     /// Statuses of refusals that other calls do not have.
     pub(super) refusals: Vec<u16>,
+    /// Whether the answer has a tag.
+    pub(super) is_tagged: bool,
 }
 
 /// An argument of a handler.
@@ -102,6 +104,7 @@ impl Part for IfMatch {
 
 impl<T: JsonSchema> Answer for Tagged<T> {
     fn tell(shape: &mut Shape, schemas: &mut Schemas) {
+        shape.is_tagged = true;
         <Json<T> as Answer>::tell(shape, schemas);
     }
 }

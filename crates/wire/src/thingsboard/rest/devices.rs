@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::EntityId;
 use super::credentials::CredentialsRequest;
 use super::members::{Members, Unreadable};
+use super::{EntityId, NULL_ID};
 
 /// A device.
 #[derive(Debug, Clone, Serialize)]
@@ -130,6 +130,15 @@ impl DeviceRequest {
         let additional_info = members.take("additionalInfo");
         if additional_info.as_ref().is_some_and(|info| !info.is_object()) {
             return Err(Unreadable("JSON parse error: `additionalInfo` is not an object".to_owned()));
+        }
+        for (member, what) in
+            [("customerId", "Customers"), ("firmwareId", "Packages"), ("softwareId", "Packages")]
+        {
+            let named = members.take(member);
+            let id = named.as_ref().and_then(|named| named.get("id"));
+            if named.is_some() && id.and_then(Value::as_str) != Some(NULL_ID) {
+                return Err(Unreadable(format!("{what} are not kept by this server: `{member}`")));
+            }
         }
         Ok(DeviceRequest {
             id: members.id("id", Some("DEVICE"))?,

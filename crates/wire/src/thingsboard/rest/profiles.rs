@@ -196,6 +196,10 @@ impl ProfileRequest {
     /// What is wrong with it; never a value of it.
     pub fn parse(body: &[u8]) -> Result<ProfileRequest, Unreadable> {
         let mut members = Members::parse(body)?;
+        let kind = members.text("type")?;
+        if kind.as_deref().is_some_and(|kind| !matches!(kind, "" | "DEFAULT")) {
+            return Err(Unreadable("JSON parse error: `type` is not DEFAULT".to_owned()));
+        }
         let mut data = members.object("profileData")?.unwrap_or_default();
         let transport = data.object("transportConfiguration")?;
         let mut provision = data.object("provisionConfiguration")?.unwrap_or_default();
@@ -213,7 +217,7 @@ impl ProfileRequest {
         Ok(ProfileRequest {
             id: members.id("id", Some("DEVICE_PROFILE"))?,
             name: members.text("name")?,
-            kind: members.text("type")?,
+            kind,
             transport_type,
             provision_type: members.text("provisionType")?,
             configured_type: provision.text("type")?,
