@@ -58,7 +58,8 @@ impl Registry {
 
 /// A name that keeps the rules and can stand in an address, by which alone such a thing is found again.
 pub(super) fn addressed(field: &'static str, name: &str) -> Result<Name, RegistryError> {
-    let name = Name::parse(name).map_err(|refusal| RegistryError::broken_rule(field, refusal))?;
+    let rule = "1 to 255 characters, not blanks alone, no markup, template or U+0000.";
+    let name = Name::parse(name).map_err(|_| RegistryError::invalid(field, rule))?;
     not_dots(field, name.as_str())?;
     Ok(name)
 }

@@ -83,7 +83,7 @@ async fn a_name_that_is_taken_is_made_another_one_where_that_is_asked_for() {
 
 #[tokio::test]
 async fn what_is_not_served_is_refused_and_not_left_out_in_silence() {
-    let visit = Visit::of("security").await;
+    let visit = Visit::of("admin").await;
     let other = json!({ "entityType": "CUSTOMER", "id": "0e5dd1c0-0000-11ee-8000-000000000000" });
     for member in ["customerId", "firmwareId", "softwareId"] {
         let (status, _, message) =

@@ -208,4 +208,6 @@ fn what_is_found_by_its_name_alone_is_not_called_like_a_step_in_an_address() {
         assert_eq!(code(registry.create_account(&server(), &account)), "value-invalid");
         assert_eq!(code(registry.create_profile(&server(), &house.home(), profile)), "value-invalid");
     }
+    let told = registry.create_tenant(&server(), &"a".repeat(256)).unwrap_err().to_string();
+    assert!(told.contains("255 characters") && !told.contains("registration id"), "{told}");
 }
