@@ -124,6 +124,10 @@ fn questions(desk: &mut Desk, size: u64) -> Result<Vec<(String, Asked)>> {
                 all.push((format!("ThingsBoard's {form} by {order}, {place} page"), same(&query)));
             }
         }
+        for active in [true, false] {
+            let query = format!("{path}?pageSize=100&page=0&sortProperty=name&active={active}");
+            all.push((format!("ThingsBoard's {form} by name, active {active}"), same(&query)));
+        }
         for (what, text) in [("few", "a0b1"), ("most", "d-"), ("some", "abc")] {
             let query = format!(
                 "{path}?pageSize=100&page=0&sortProperty=createdTime&sortOrder=DESC&textSearch={text}"

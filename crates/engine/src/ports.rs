@@ -77,6 +77,11 @@ pub trait Sessions: Send + Sync {
         !self.present(&[device]).is_empty()
     }
 
+    /// All devices with a session here.
+    fn connected(&self) -> Vec<DeviceKey> {
+        Vec::new()
+    }
+
     /// Closes the sessions of these devices, unless they were opened with the credentials of that generation.
     fn close_others(&self, standing: &[(DeviceKey, Option<Generation>)]);
 

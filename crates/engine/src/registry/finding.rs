@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use domain::{DeviceKey, ProfileId};
+use domain::ProfileId;
 use store::{DeviceOrder, DeviceRow, DeviceSearch, View};
 
 use super::public_id;
@@ -90,33 +90,23 @@ impl Registry {
         page: u64,
         size: u64,
     ) -> Result<Found, RegistryError> {
+        // Who is connected stands in no table.
+        let connected = search.connected.map(|wanted| (self.ports.sessions.connected(), wanted));
         let wanted = DeviceSearch {
             text: search.text.as_deref().filter(|text| !text.is_empty()),
             in_profile_names: search.in_profile_names,
             profile: search.profile,
+            among: connected.as_ref().map(|(keys, wanted)| (keys.as_slice(), *wanted)),
             order: search.order,
             descending: search.descending,
         };
         let offset = page.saturating_mul(size).min(i64::MAX.cast_unsigned());
-        let Some(connected) = search.connected else {
-            return Ok(self.store.read(|view| {
-                let found = view.searched(tenant.id, &wanted, offset, size)?;
-                let mut profiles = HashMap::new();
-                let devices = found.rows.into_iter().map(|row| self.shown(view, row, &mut profiles));
-                Ok(Found { devices: devices.collect::<Result<_, _>>()?, total: found.total })
-            })?);
-        };
-        // Who is connected stands in no table.
-        let all = self.store.read(|view| view.searched_keys(tenant.id, &wanted))?;
-        let is_wanted = |key: &DeviceKey| self.ports.sessions.is_connected(*key) == connected;
-        let passing: Vec<_> = all.into_iter().filter(is_wanted).collect();
-        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        let take = usize::try_from(size).unwrap_or(usize::MAX);
-        let devices = self.all_shown(|view| {
-            let rows = passing.iter().skip(skip).take(take).map(|key| view.device_by_key(tenant.id, *key));
-            Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-        })?;
-        Ok(Found { devices, total: passing.len() as u64 })
+        Ok(self.store.read(|view| {
+            let found = view.searched(tenant.id, &wanted, offset, size)?;
+            let mut profiles = HashMap::new();
+            let devices = found.rows.into_iter().map(|row| self.shown(view, row, &mut profiles));
+            Ok(Found { devices: devices.collect::<Result<_, _>>()?, total: found.total })
+        })?)
     }
 
     /// Deletes the device of a public id. One that neighbours know leaves at once, without grace: its credentials

@@ -110,6 +110,11 @@ impl Polls {
         Topic::ALL.iter().any(|topic| open.polls.contains_key(&(device, *topic)))
     }
 
+    /// All devices that have one.
+    pub(super) fn devices(&self) -> Vec<DeviceKey> {
+        self.open.lock().polls.keys().map(|(device, _)| *device).collect()
+    }
+
     /// Ends the polls of a device.
     pub(super) fn end(&self, device: DeviceKey, why: Ended) {
         self.end_if(device, why, |_| true);

@@ -149,6 +149,16 @@ impl engine::Sessions for Sessions {
         self.shard(device).lock().contains_key(&device) || self.polls.has(device)
     }
 
+    fn connected(&self) -> Vec<DeviceKey> {
+        let mut all: Vec<DeviceKey> = self.polls.devices();
+        for shard in &self.shards {
+            all.extend(shard.lock().keys().copied());
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     fn close_others(&self, standing: &[(DeviceKey, Option<Generation>)]) {
         for (device, generation) in standing {
             let shard = self.shard(*device).lock();

@@ -4,9 +4,10 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use engine::registry::{Operator, PROVISION_STATE, Whose};
+use engine::registry::{Operator, PROVISION_STATE, Search, Whose};
 use engine::{AttributeScope, Call, CallFailure};
 use serde_json::{Value, json};
+use store::DeviceOrder;
 use testkit::http::{HttpConnection, Reply};
 use testkit::mqtt::MqttConnection;
 use testkit::receiver::Receiver as Neighbour;
@@ -158,6 +159,25 @@ fn a_poll_hears_of_attributes_that_change_while_it_waits() {
     });
     let reply = reply.unwrap();
     assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"interval":11}"#));
+}
+
+#[test]
+fn who_is_connected_is_found_by_that_on_every_page() {
+    let running = running();
+    let [session, polling, silent] = ["session", "polling", "silent"].map(|name| Device::new(&running, name));
+    let _mqtt = session.connect(&[]);
+    let _reply = polling.poll("attributes/updates?timeout=20000");
+    let found = |connected, page| {
+        let search = Search { connected: Some(connected), order: DeviceOrder::Name, ..Search::default() };
+        let found = running.registry().search_devices(&running.tenant(), &search, page, 1).unwrap();
+        (found.devices.into_iter().map(|device| device.name).collect::<Vec<_>>(), found.total)
+    };
+    testkit::wait::eventually("the poll", PATIENCE, || (found(true, 0).1 == 2).then_some(())).unwrap();
+    assert_eq!(found(true, 0), (vec!["polling".to_owned()], 2));
+    assert_eq!(found(true, 1), (vec!["session".to_owned()], 2));
+    assert_eq!(found(false, 0), (vec!["silent".to_owned()], 1));
+    assert_eq!(found(false, 1), (Vec::new(), 1));
+    drop(silent);
 }
 
 #[test]

@@ -134,8 +134,20 @@ fn devices_are_found_by_text_profile_and_order() {
     let count =
         |search: DeviceSearch<'_>| house.store.read(|view| view.searched(HOME, &search, 0, 1)).unwrap().total;
     assert_eq!((count(named), count(text("roof"))), (3, 2));
-    let keys = house.store.read(|view| view.searched_keys(HOME, &text("roof"))).unwrap();
-    assert_eq!(keys.len(), 2);
+    let keys: Vec<_> = ["c_2", "A-1"].map(|name| house.device(name).unwrap().key).into();
+    for order in [DeviceOrder::Name, DeviceOrder::Created, DeviceOrder::Profile, DeviceOrder::Label] {
+        let among =
+            |wanted| DeviceSearch { order, among: Some((&keys[..], wanted)), ..DeviceSearch::default() };
+        let mut these = found(among(true), 0, 9);
+        these.sort();
+        assert_eq!((these, count(among(true))), (vec!["A-1".to_owned(), "c_2".to_owned()], 2));
+        assert_eq!((found(among(false), 0, 9), count(among(false))), (vec!["b-100%".to_owned()], 1));
+        assert_eq!(found(among(true), 1, 9).len(), 1);
+    }
+    let both = DeviceSearch { among: Some((&keys[..], true)), ..text("roof") };
+    assert_eq!((found(both, 0, 9), count(both)), (vec!["c_2".to_owned()], 1));
+    let neither = DeviceSearch { among: Some((&keys[..], false)), ..text("roof") };
+    assert_eq!((found(neither, 0, 9), count(neither)), (vec!["b-100%".to_owned()], 1));
     let leaving = house.device("c_2").unwrap();
     let left = DeviceRecord { state: DeviceState::Decommissioning, version: Version(2), ..leaving };
     let operation = store::NewOperation {

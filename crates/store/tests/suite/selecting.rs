@@ -179,6 +179,8 @@ fn devices_in_the_order_of_profiles_or_labels_are_on_every_page_as_if_all_were_s
     });
     let left = DeviceRecord { state: DeviceState::Decommissioning, version: Version(2), ..made[4].clone() };
     assert!(write(&house, |change| change.update_device(&left)));
+    let all = house.store.read(|view| view.select_devices(HOME, &Selection::default(), None, 9999)).unwrap();
+    let keys: Vec<_> = all.rows.iter().map(|row| row.record.key).collect();
     let texts = [(None, false), (Some("ma"), false), (Some("pump-"), false), (Some("valve"), true)];
     let orders = [DeviceOrder::Profile, DeviceOrder::Label];
     let profiles = [None, Some(more[0])];
@@ -186,9 +188,11 @@ fn devices_in_the_order_of_profiles_or_labels_are_on_every_page_as_if_all_were_s
     let asked = asked.flat_map(|(text, order)| [(text, order, false), (text, order, true)]);
     for ((text, in_profile_names), order, descending) in asked {
         for profile in profiles {
-            let search = DeviceSearch { text, in_profile_names, descending, order, profile };
+            let search = DeviceSearch { text, in_profile_names, descending, order, profile, among: None };
             // All of them by one statement that sorts.
-            let all = house.store.read(|view| view.searched_keys(HOME, &search)).unwrap();
+            let sorted = DeviceSearch { among: Some((&keys[..], true)), ..search };
+            let all = house.store.read(|view| view.searched(HOME, &sorted, 0, u64::from(u32::MAX))).unwrap();
+            let all: Vec<_> = all.rows.into_iter().map(|row| row.record.key).collect();
             assert!(!all.contains(&left.key));
             let pages = [(0, 3), (1, 4000), (7, 4), (1732, 3), (1733, 9), (3465, 2), (5199, 3), (5207, 9)];
             for (offset, limit) in pages {

@@ -16,6 +16,8 @@ pub struct DeviceSearch<'a> {
     pub in_profile_names: bool,
     /// Only those of this profile.
     pub profile: Option<ProfileId>,
+    /// Only these; or, with `false`, only others.
+    pub among: Option<(&'a [DeviceKey], bool)>,
     /// By what they are sorted.
     pub order: DeviceOrder,
     /// The last ones first.
@@ -72,7 +74,9 @@ impl View<'_> {
         if offset >= total {
             return Ok(Searched { rows: Vec::new(), total });
         }
-        let many = search.text.is_none() || (plan.crowded && total >= behind.saturating_add(COUNTED));
+        let few = matches!(search.among, Some((_, true)));
+        let many =
+            !few && (search.text.is_none() || (plan.crowded && total >= behind.saturating_add(COUNTED)));
         let rows = match (self.sql, search.order) {
             (_, DeviceOrder::Profile) if many => {
                 self.profile_by_profile(tenant, search, &plan, offset, limit)?
@@ -190,22 +194,6 @@ impl View<'_> {
         Ok(rows)
     }
 
-    /// The keys of all devices that a search finds, in its order.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn searched_keys(
-        &self,
-        tenant: TenantId,
-        search: &DeviceSearch<'_>,
-    ) -> Result<Vec<DeviceKey>, StoreError> {
-        let search = &search.settled();
-        let (mut clause, plan) = (Clause::default(), self.plan(tenant, search)?);
-        self.keys(&mut clause, tenant, search, &plan);
-        clause.add(&format!(" ORDER BY {}", search.order(&plan)), []);
-        self.sql.query(&clause.text, &clause.params_and(&[]), |row| row.unsigned(0).map(DeviceKey))
-    }
-
     /// The profiles that devices of a tenant belong to.
     ///
     /// # Errors
@@ -255,8 +243,17 @@ impl View<'_> {
         plan: &Plan,
         behind: u64,
     ) -> Result<u64, StoreError> {
+        let all = |search: &DeviceSearch<'_>| self.at_most(tenant, search, plan, u64::MAX);
+        let others = match search.among {
+            Some((_, true)) => return all(search),
+            Some((keys, false)) if search.text.is_none() => {
+                all(&DeviceSearch { among: Some((keys, true)), ..*search })?
+            }
+            _ => 0,
+        };
         if search.text.is_none() {
-            return Ok(self.count(tenant, search.profile, None)?.saturating_sub(plan.leaving));
+            let known = self.count(tenant, search.profile, None)?;
+            return Ok(known.saturating_sub(plan.leaving).saturating_sub(others));
         }
         self.at_most(tenant, search, plan, behind.saturating_add(COUNTED))
     }
@@ -310,8 +307,17 @@ impl View<'_> {
     /// `SELECT` of the keys of all that a search finds, as `which`, without an order.
     fn keys(&self, clause: &mut Clause, tenant: TenantId, search: &DeviceSearch<'_>, plan: &Plan) {
         clause.add("SELECT devices.device AS which FROM ", []);
+        let (these, others) = match search.among {
+            Some((keys, true)) => (Some(listed(keys)), None),
+            Some((keys, false)) => (None, Some(listed(keys))),
+            None => (None, None),
+        };
         match (self.sql, &plan.trigrams) {
             (Sql::Postgres(_), _) => clause.add("devices", []),
+            (Sql::Sqlite(_), _) if these.is_some() => clause.add(
+                "json_each(?) AS these CROSS JOIN devices ON devices.device = these.value",
+                these.iter().map(|these| these.as_str().into()),
+            ),
             (Sql::Sqlite(_), Some(trigrams)) if !plan.crowded => {
                 clause.add(
                     "(SELECT rowid AS found FROM device_texts WHERE device_texts MATCH ?
@@ -332,6 +338,21 @@ impl View<'_> {
         clause.add(" WHERE tenant = ? AND namespace = ''", [tenant.into()]);
         if let Some(profile) = search.profile {
             clause.add(" AND profile = ?", [profile.into()]);
+        }
+        match (self.sql, these, others) {
+            (Sql::Postgres(_), Some(these), _) => clause.add(
+                " AND devices.device IN (SELECT k::bigint FROM json_array_elements_text(?::text::json) AS k)",
+                [these.as_str().into()],
+            ),
+            (Sql::Postgres(_), _, Some(others)) => clause.add(
+                " AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(?::text::json) AS k WHERE k::bigint = devices.device)",
+                [others.as_str().into()],
+            ),
+            (Sql::Sqlite(_), _, Some(others)) => clause.add(
+                " AND devices.device NOT IN (SELECT value FROM json_each(?))",
+                [others.as_str().into()],
+            ),
+            _ => {}
         }
         match plan.labelled {
             None => {}
@@ -359,6 +380,12 @@ impl View<'_> {
             clause.add(")", []);
         }
     }
+}
+
+/// Keys as a JSON array, which both databases can read as one parameter.
+fn listed(keys: &[DeviceKey]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| key.0.to_string()).collect();
+    format!("[{}]", keys.join(","))
 }
 
 /// How a search goes about it.
