@@ -339,6 +339,13 @@ fn what_only_a_whole_server_refuses() {
     assert_eq!(admin.code("POST", "/recover"), "recovery-not-asked");
     let steps = json!({ "steps": [{ "connector": "erp", "gate": "after-reply" }] });
     admin.provisions("joined", &steps, "pump");
+    // Until somebody has tried, nobody knows it outside.
+    let tried = || {
+        let told = admin.ask("GET", "/operations?device=pump", &json!({})).1;
+        told["items"][0]["steps"][0]["attempts"].as_u64().is_some_and(|times| times > 0).then_some(())
+    };
+    testkit::wait::eventually("the neighbour to be asked", std::time::Duration::from_secs(30), tried)
+        .unwrap();
     assert_eq!(admin.code("DELETE", "/devices/pump"), "device-joined");
     let operation = &admin.ask("GET", "/operations?device=pump", &json!({})).1["items"][0]["id"];
     let operation = format!("/operations/{}", operation.to_string().trim_matches('"'));

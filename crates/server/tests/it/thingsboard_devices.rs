@@ -92,9 +92,14 @@ async fn what_is_not_served_is_refused_and_not_left_out_in_silence() {
     }
     let nobody = json!({ "entityType": "CUSTOMER", "id": wire::thingsboard::rest::NULL_ID });
     visit.post("/api/device", json!({ "name": "x", "customerId": nobody, "firmwareId": null })).await;
-    let mut odd = profile(&Value::Null);
-    odd["type"] = "X".into();
-    assert_eq!(visit.no("POST", "/api/deviceProfile", odd).await.0, 400);
+    for (member, value) in
+        [("type", "X".into()), ("defaultRuleChainId", other.clone()), ("defaultDashboardId", other)]
+    {
+        let mut odd = profile(&Value::Null);
+        odd[member] = value;
+        let (status, _, message) = visit.no("POST", "/api/deviceProfile", odd).await;
+        assert!(status == 400 && message.contains(member), "{message}");
+    }
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::EntityId;
 use super::credentials::CredentialsRequest;
 use super::members::{Members, Unreadable};
-use super::{EntityId, NULL_ID};
 
 /// A device.
 #[derive(Debug, Clone, Serialize)]
@@ -134,11 +134,7 @@ impl DeviceRequest {
         for (member, what) in
             [("customerId", "Customers"), ("firmwareId", "Packages"), ("softwareId", "Packages")]
         {
-            let named = members.take(member);
-            let id = named.as_ref().and_then(|named| named.get("id"));
-            if named.is_some() && id.and_then(Value::as_str) != Some(NULL_ID) {
-                return Err(Unreadable(format!("{what} are not kept by this server: `{member}`")));
-            }
+            members.has_none_of(member, what)?;
         }
         Ok(DeviceRequest {
             id: members.id("id", Some("DEVICE"))?,

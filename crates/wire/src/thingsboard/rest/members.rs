@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use super::NULL_ID;
+
 /// A body, or a part of it, that is not what it should be: a sentence for whoever sent it, without any value of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -55,6 +57,19 @@ impl Members {
     #[must_use]
     pub fn into_value(self) -> Value {
         Value::Object(self.0)
+    }
+
+    /// Takes away a member that may name nothing, because there is no such thing here.
+    ///
+    /// # Errors
+    /// Where it does name something.
+    pub fn has_none_of(&mut self, member: &str, what: &str) -> Result<(), Unreadable> {
+        let named = self.take(member);
+        let id = named.as_ref().and_then(|named| named.get("id")).and_then(Value::as_str);
+        if named.is_none() || id == Some(NULL_ID) {
+            return Ok(());
+        }
+        Err(Unreadable(format!("{what} are not served by this server: `{member}`")))
     }
 
     /// A member; one that is null is not there.

@@ -200,6 +200,9 @@ impl ProfileRequest {
         if kind.as_deref().is_some_and(|kind| !matches!(kind, "" | "DEFAULT")) {
             return Err(Unreadable("JSON parse error: `type` is not DEFAULT".to_owned()));
         }
+        for (member, what) in [("defaultRuleChainId", "Rule chains"), ("defaultDashboardId", "Dashboards")] {
+            members.has_none_of(member, what)?;
+        }
         let mut data = members.object("profileData")?.unwrap_or_default();
         let transport = data.object("transportConfiguration")?;
         let mut provision = data.object("provisionConfiguration")?.unwrap_or_default();
