@@ -188,7 +188,7 @@ impl Cli {
             Command::Secrets(command) => command.run(&client()?, out).await,
             Command::Simulate(args) => args.run(out).await,
             Command::Login(login) => login.run(&self.server, out).await,
-            Command::Logout(logout) => logout.run(out).await,
+            Command::Logout(logout) => logout.run(&self.server, out).await,
             Command::Context(command) => command.run(&self.server, out),
             Command::Completions { shell } => shell::completions(shell, Cli::command()),
             Command::Man { folder } => shell::manual(&folder, Cli::command()),

@@ -67,12 +67,17 @@ fn exported_head(file: &Path) -> Result<AuditHead, Failure> {
     let text = fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
     let whole =
         |head: Option<AuditHead>| head.ok_or_else(|| unusable("a line of it is not whole".to_owned()));
-    match (text.strip_prefix(AS_OF), text.strip_prefix("writer,entries,head,link")) {
+    let head = match (text.strip_prefix(AS_OF), text.strip_prefix("writer,entries,head,link")) {
         (Some(table), _) => whole(head_in_table(table)),
         (_, Some(rows)) => whole(head_in_csv(rows)),
         // JSON is YAML too.
         (None, None) => serde_norway::from_str(&text).map_err(|error| unusable(error.to_string())),
+    }?;
+    // Cut off behind its heading it would be proof of everything.
+    if head.writers.is_empty() {
+        return Err(unusable("it names no writer".to_owned()));
     }
+    Ok(head)
 }
 
 /// CSV does not say when; nothing is compared with it.
@@ -86,7 +91,7 @@ fn head_in_csv(rows: &str) -> Option<AuditHead> {
 fn head_in_table(table: &str) -> Option<AuditHead> {
     let mut lines = table.lines();
     let at = lines.next()?.to_owned();
-    // A heading, or that there is none to come.
+    // Behind the heading.
     let writers = lines.skip(1).map(|line| writer_in(line.split_whitespace())).collect::<Option<_>>()?;
     Some(AuditHead { at, writers })
 }
@@ -161,12 +166,13 @@ mod tests {
         let file = folder.path().join("head");
         let empty = AuditHead { writers: Vec::new(), ..head.clone() };
         for format in [Format::Table, Format::Wide, Format::Json, Format::Yaml, Format::Csv] {
-            for head in [&head, &empty] {
+            let show = |head| {
                 let mut out = Output::new(format, Box::new(fs::File::create(&file).unwrap()));
                 show_head(head, &mut out).unwrap();
-                let back = exported_head(&file).unwrap();
-                assert_eq!(back.writers, head.writers, "{format:?}");
-            }
+                exported_head(&file)
+            };
+            assert_eq!(show(&head).unwrap().writers, head.writers, "{format:?}");
+            assert!(show(&empty).is_err(), "{format:?}");
         }
         for text in ["something else", "The journal as of now\n WRITER ENTRIES HEAD LINK\n a 3 3\n", ""] {
             fs::write(&file, text).unwrap();

@@ -46,7 +46,7 @@ pub(crate) struct Login {
     /// What the server is to be called; without this, as the host in its address
     name: Option<String>,
     /// Sign on at the OpenID provider that the server trusts
-    #[arg(long, required_unless_present = "user")]
+    #[arg(long, required_unless_present = "user", conflicts_with = "password_file")]
     sso: bool,
     /// Sign on with this account of the server's own, and its password
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sso", "device", "no_browser"])]
@@ -100,9 +100,9 @@ impl Login {
 }
 
 impl Logout {
-    pub(crate) async fn run(self, out: &mut Output) -> Result<(), Failure> {
+    pub(crate) async fn run(self, flags: &ServerFlags, out: &mut Output) -> Result<(), Failure> {
         let mut contexts = Contexts::read()?;
-        let name = self.name.or_else(|| contexts.current.clone());
+        let name = self.name.or_else(|| flags.context.clone()).or_else(|| contexts.current.clone());
         let name =
             name.ok_or_else(|| Failure::usage("which server is meant?").hint("muster context list"))?;
         let Context::SignedOn { url, session_file } = contexts.named(&name)?.clone() else {

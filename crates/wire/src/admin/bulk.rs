@@ -23,12 +23,14 @@ pub struct Bulk {
     pub expected_count: Option<u64>,
     /// Only tell what would become of each.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<bool>")]
     pub dry_run: bool,
     /// The note that `devices:label` gives them; `null` or empty takes it away.
     #[serde(default, skip_serializing_if = "Change::is_keep")]
     pub label: Change<String>,
     /// The labels that `devices:label` gives them, by key; `null` takes one away.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "Option<BTreeMap<String, Option<String>>>")]
     pub labels: BTreeMap<String, Option<String>>,
 }
 

@@ -109,6 +109,7 @@ pub struct DeviceCreate {
     pub label: Option<String>,
     /// Its labels, by key.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -121,6 +122,7 @@ pub struct DeviceSet {
     pub label: Change<String>,
     /// Labels by key; `null` takes one away.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "Option<BTreeMap<String, Option<String>>>")]
     pub labels: BTreeMap<String, Option<String>>,
 }
 

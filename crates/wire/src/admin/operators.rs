@@ -175,9 +175,11 @@ pub struct OperatorTokenCreate {
     pub tenant: Option<String>,
     /// What its holder may do; absent = everything.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<OperatorRole>")]
     pub role: OperatorRole,
     /// The operator's own note.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<String>")]
     pub label: String,
     /// Life in seconds; absent = no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]

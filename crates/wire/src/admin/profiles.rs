@@ -118,6 +118,7 @@ pub struct SecretLimits {
     pub uses: Option<u64>,
     /// Source networks it is accepted from; empty = anywhere.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Vec<String>>")]
     pub networks: Vec<String>,
     /// Pattern that the registration id must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,9 +186,11 @@ pub struct ProfileCreate {
     pub hook: Option<String>,
     /// Whether a person has to approve each device.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<bool>")]
     pub approval: bool,
     /// What is done outside for each device.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Vec<ProfileStep>>")]
     pub steps: Vec<ProfileStep>,
     /// The attributes that a device begins with; a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,6 +201,7 @@ pub struct ProfileCreate {
     pub grace_period_s: Option<u64>,
     /// Limits on the group secret.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<SecretLimits>")]
     pub limits: SecretLimits,
 }
 
@@ -252,6 +256,7 @@ pub struct ProfileSet {
     pub rotate_secret: Option<RotateSecret>,
     /// Limits of the current group secret (the new one, if it is rotated by the same call).
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "SecretLimitsSet::is_empty")]
+    #[schemars(with = "Option<SecretLimitsSet>")]
     pub limits: SecretLimitsSet,
 }
 
@@ -283,6 +288,7 @@ pub struct RotateSecret {
     pub secret: Option<Secret>,
     /// How long the old one stays valid beside it, in seconds.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<u64>")]
     pub overlap_s: u64,
 }
 
