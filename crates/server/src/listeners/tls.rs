@@ -9,11 +9,12 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::server::Acceptor;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Stop;
@@ -24,6 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Handshakes at a time, for each processor.
 const HANDSHAKES_PER_CORE: usize = 64;
+
+/// How long a handshake waits for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Whether those who connect are asked for a certificate of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,10 +91,6 @@ impl Certificate {
         }
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.current.load_full())
-    }
-
     fn stamps(&self) -> [Option<Stamp>; 2] {
         [stamp(&self.certificate), stamp(&self.key)]
     }
@@ -111,12 +111,13 @@ impl Handshakes {
         Handshakes { certificate, within, turns: Arc::new(Semaphore::new(cores * HANDSHAKES_PER_CORE)) }
     }
 
-    /// The encrypted connection; `None` where it came to nothing. Each runs in its caller's own task, so none holds up
-    /// another.
+    /// The encrypted connection; `None` where it came to nothing. Each runs in its caller's own task. Whoever says nothing
+    /// has no turn, and whoever waits for one because others dawdle goes on without.
     pub(super) async fn shake(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
         let handshake = async {
-            let _turn = self.turns.acquire().await.ok()?;
-            self.certificate.acceptor().accept(stream).await.ok()
+            let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await.ok()?;
+            let _turn = tokio::time::timeout(LONGEST_WAIT, self.turns.acquire()).await;
+            begun.into_stream(self.certificate.current.load_full()).await.ok()
         };
         tokio::time::timeout(self.within, handshake).await.ok()?
     }

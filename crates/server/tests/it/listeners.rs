@@ -167,12 +167,11 @@ fn with_tls(folder: &Path) -> Running {
     })
 }
 
-/// Asks for `/healthz` of a server that must show this certificate.
-fn ask(
-    address: SocketAddr,
+/// Who trusts this certificate.
+fn client(
     trusted: &CertificateDer<'static>,
     version: &'static rustls::SupportedProtocolVersion,
-) -> std::io::Result<ProtocolVersion> {
+) -> ClientConnection {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -181,9 +180,16 @@ fn ask(
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let client = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut stream = StreamOwned::new(client, TcpStream::connect(address)?);
+    ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
+}
+
+/// Asks for `/healthz` of a server that must show this certificate.
+fn ask(
+    address: SocketAddr,
+    trusted: &CertificateDer<'static>,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> std::io::Result<ProtocolVersion> {
+    let mut stream = StreamOwned::new(client(trusted, version), TcpStream::connect(address)?);
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut heard = String::new();
     stream.read_to_string(&mut heard)?;
@@ -234,7 +240,17 @@ fn a_handshake_that_does_not_come_holds_nobody_up() {
     let certificate = write_certificate(folder.path());
     let running = with_tls(folder.path());
     let address = running.server().addresses().https[0];
-    let _silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+    // More than may shake hands at a time.
+    let many = 65 * std::thread::available_parallelism().map_or(1, usize::from);
+    let _silent: Vec<TcpStream> = (0..many).map(|_| TcpStream::connect(address).unwrap()).collect();
+    ask(address, &certificate, &rustls::version::TLS13).unwrap();
+    // Nor does one that begins and does not go on.
+    let begun = |address| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        client(&certificate, &rustls::version::TLS13).write_tls(&mut stream).unwrap();
+        stream
+    };
+    let _begun: Vec<TcpStream> = (0..many).map(|_| begun(address)).collect();
     ask(address, &certificate, &rustls::version::TLS13).unwrap();
 }
 
