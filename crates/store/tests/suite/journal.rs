@@ -174,7 +174,9 @@ fn pages_come_newest_first_by_tenant_and_kind() {
     let house = house();
     let read = |query: JournalQuery<'_>| house.store.read(|view| view.journal(&query)).unwrap();
     assert_eq!(read(ALL).entries.len(), 12);
-    assert_eq!(read(JournalQuery { tenant: Some(HOME), ..ALL }).entries.len(), 11);
+    // An attempt that names nobody's things is the default tenant's.
+    assert_eq!(read(JournalQuery { tenant: Some(HOME), ..ALL }).entries.len(), 12);
+    assert_eq!(read(JournalQuery { tenant: Some(TenantId(99)), ..ALL }).entries.len(), 0);
     let attempts = read(JournalQuery { kinds: &[ATTEMPT], ..ALL }).entries;
     let detail = attempts[1].detail.as_ref().unwrap();
     assert_eq!(detail["outcome"], "proof-invalid");
