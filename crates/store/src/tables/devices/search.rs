@@ -176,11 +176,13 @@ impl View<'_> {
     ) -> Result<Vec<DeviceRow>, StoreError> {
         // The way from the other end may be shorter, where it is known how long it is.
         let (mut asked, mut skipped, count) = (*search, offset, limit.min(total - offset));
-        let unique = matches!(search.order, DeviceOrder::Created | DeviceOrder::Name);
+        let by_age = plan.labelled == Some(false);
+        let unique = by_age || matches!(search.order, DeviceOrder::Created | DeviceOrder::Name);
         let turned = unique && search.text.is_none() && offset > total / 2;
         if turned {
             (asked.descending, skipped) = (!asked.descending, total - offset - count);
         }
+        let plan = &Plan { turned, ..plan.clone() };
         let (more, order) = (more(self.sql), asked.order(plan));
         let mut clause = Clause::default();
         clause.add(&format!("SELECT {COLUMNS}, {more} FROM ("), []);
@@ -399,6 +401,8 @@ struct Plan {
     trigrams: Option<String>,
     /// Whether it is about those with a label alone, or those without.
     labelled: Option<bool>,
+    /// Whether the page is looked for from the other end.
+    turned: bool,
     /// Too many to be gathered before they are sorted: it walks along an index that has the order.
     crowded: bool,
 }
@@ -435,7 +439,10 @@ impl DeviceSearch<'_> {
         let way = self.way();
         match self.order {
             DeviceOrder::Label if plan.labelled == Some(true) => format!("label {way}, devices.device"),
-            DeviceOrder::Label if plan.labelled == Some(false) => "devices.device".to_owned(),
+            // They are equal, so the order does not go the other way.
+            DeviceOrder::Label if plan.labelled == Some(false) => {
+                format!("devices.device {}", if plan.turned { "DESC" } else { "ASC" })
+            }
             DeviceOrder::Created => format!("devices.device {way}"),
             DeviceOrder::Name => format!("name_key {way}"),
             DeviceOrder::Profile => format!("{PROFILE_NAME} {way}, devices.device"),
