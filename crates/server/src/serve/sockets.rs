@@ -81,61 +81,43 @@ impl Sockets {
         certificates: &Certificates,
         stop: &Stop,
     ) {
-        let limit = Limit::new(config.http.connections);
-        for socket in self.http {
-            let front = config.http.front();
-            tokio::spawn(listeners::http::serve(
-                socket,
-                limit.clone(),
-                front,
-                Arc::clone(http),
-                stop.clone(),
-            ));
-        }
-        if let Some(certificate) = &certificates.https {
-            let within = config::seconds(config.https.handshake_timeout_s);
-            let handshakes = Handshakes::new(Arc::clone(certificate), within);
-            for socket in self.https {
-                tokio::spawn(listeners::http::serve_tls(
-                    socket,
-                    limit.clone(),
-                    config.https.front(),
-                    Arc::clone(http),
-                    handshakes.clone(),
-                    stop.clone(),
-                ));
-            }
-        }
         for certificate in certificates.all() {
             let (certificate, stop) = (Arc::clone(certificate), stop.clone());
             tokio::spawn(async move { certificate.follow(stop).await });
         }
+        let handshakes = certificates.https.as_ref().map(|it| shaking(it, config.https.handshake_timeout_s));
+        let limit = Limit::new(config.http.connections);
+        for socket in self.http {
+            let (limit, front) = (limit.clone(), config.http.front());
+            tokio::spawn(listeners::http::serve(socket, limit, front, Arc::clone(http), stop.clone()));
+        }
+        for (socket, shaking) in with_each(self.https, handshakes) {
+            let (limit, front, stop) = (limit.clone(), config.https.front(), stop.clone());
+            tokio::spawn(listeners::http::serve_tls(socket, limit, front, Arc::clone(http), shaking, stop));
+        }
+        let handshakes = certificates.mqtts.as_ref().map(|it| shaking(it, config.mqtts.handshake_timeout_s));
         let limit = Limit::new(config.mqtt.connections);
         for socket in self.mqtt {
-            let front = config.mqtt.front();
-            tokio::spawn(listeners::mqtt::serve(
-                socket,
-                limit.clone(),
-                front,
-                Arc::clone(mqtt),
-                stop.clone(),
-            ));
+            let (limit, front) = (limit.clone(), config.mqtt.front());
+            tokio::spawn(listeners::mqtt::serve(socket, limit, front, Arc::clone(mqtt), stop.clone()));
         }
-        if let Some(certificate) = &certificates.mqtts {
-            let within = config::seconds(config.mqtts.handshake_timeout_s);
-            let handshakes = Handshakes::new(Arc::clone(certificate), within);
-            for socket in self.mqtts {
-                tokio::spawn(listeners::mqtt::serve_tls(
-                    socket,
-                    limit.clone(),
-                    config.mqtts.front(),
-                    Arc::clone(mqtt),
-                    handshakes.clone(),
-                    stop.clone(),
-                ));
-            }
+        for (socket, shaking) in with_each(self.mqtts, handshakes) {
+            let (limit, front, stop) = (limit.clone(), config.mqtts.front(), stop.clone());
+            tokio::spawn(listeners::mqtt::serve_tls(socket, limit, front, Arc::clone(mqtt), shaking, stop));
         }
     }
+}
+
+fn shaking(certificate: &Arc<Certificate>, within_s: u32) -> Handshakes {
+    Handshakes::new(Arc::clone(certificate), config::seconds(within_s))
+}
+
+/// The sockets of an encrypted listener, which share their turns; none without a certificate.
+fn with_each(
+    sockets: Vec<TcpListener>,
+    handshakes: Option<Handshakes>,
+) -> impl Iterator<Item = (TcpListener, Handshakes)> {
+    sockets.into_iter().zip(std::iter::repeat(handshakes)).filter_map(|(socket, it)| Some((socket, it?)))
 }
 
 fn bind_all(places: &[Bind]) -> anyhow::Result<Vec<TcpListener>> {

@@ -99,31 +99,16 @@ impl View<'_> {
         (offset, limit): (u64, u64),
         total: u64,
     ) -> Result<Vec<DeviceRow>, StoreError> {
-        let (mut rows, mut skip) = (Vec::new(), offset);
-        for labelled in [search.descending, !search.descending] {
-            let left = limit.saturating_sub(rows.len() as u64);
-            if left == 0 {
-                break;
-            }
-            let found = |labelled, most| {
-                let plan = Plan { labelled: Some(labelled), ..plan.clone() };
-                self.at_most(tenant, search, &plan, most)
-            };
-            let there = match (search.text, labelled) {
-                // Whether nobody is without one is seen at once by counting the others.
-                (None, false) => total.saturating_sub(found(true, total)?),
-                _ if skip == 0 => u64::MAX,
-                _ => found(labelled, skip.saturating_add(left))?,
-            };
-            if skip >= there {
-                skip -= there;
-                continue;
-            }
-            let plan = Plan { labelled: Some(labelled), ..plan.clone() };
-            rows.extend(self.page(tenant, search, &plan, (skip, left), there)?);
-            skip = 0;
-        }
-        Ok(rows)
+        let parts = [search.descending, !search.descending];
+        let of = |labelled| Plan { labelled: Some(labelled), ..plan.clone() };
+        let there = |labelled: &bool, behind: Option<u64>| match (search.text, labelled, behind) {
+            // Whether nobody is without one is seen at once by counting the others.
+            (None, false, _) => Ok(total.saturating_sub(self.at_most(tenant, search, &of(true), total)?)),
+            (_, _, None) => Ok(u64::MAX),
+            (_, labelled, Some(behind)) => self.at_most(tenant, search, &of(*labelled), behind),
+        };
+        let page = |labelled: &bool, at, there| self.page(tenant, search, &of(*labelled), at, there);
+        part_by_part(&parts, (offset, limit), there, page)
     }
 
     /// A page in the order of profiles, without sorting all devices: the devices of each profile are behind one
@@ -138,31 +123,22 @@ impl View<'_> {
     ) -> Result<Vec<DeviceRow>, StoreError> {
         let sql = format!("SELECT id FROM profiles WHERE tenant = ? ORDER BY name {}", search.way());
         let profiles = self.sql.query(&sql, params![tenant], |row| row.unsigned(0).map(ProfileId))?;
-        let (mut rows, mut skip) = (Vec::new(), offset);
-        for profile in profiles {
-            let left = limit.saturating_sub(rows.len() as u64);
-            if left == 0 {
-                break;
-            }
-            let within = DeviceSearch { profile: Some(profile), ..*search }.settled();
+        let within = |profile: &ProfileId| DeviceSearch { profile: Some(*profile), ..*search }.settled();
+        let of = |profile: &ProfileId| {
             let leaving = match plan.leaving {
                 0 => 0,
-                _ => self.count(tenant, Some(profile), Some(LEAVING))?,
+                _ => self.count(tenant, Some(*profile), Some(LEAVING))?,
             };
-            let plan = Plan { leaving, ..plan.clone() };
+            Ok::<_, StoreError>(Plan { leaving, ..plan.clone() })
+        };
+        let there = |profile: &ProfileId, behind: Option<u64>| match behind {
             // How many there are matters only where some are left out.
-            let total = match skip {
-                0 => u64::MAX,
-                _ => self.total(tenant, &within, &plan, skip.saturating_add(left))?,
-            };
-            if skip >= total {
-                skip -= total;
-                continue;
-            }
-            rows.extend(self.page(tenant, &within, &plan, (skip, left), total)?);
-            skip = 0;
-        }
-        Ok(rows)
+            None => Ok(u64::MAX),
+            Some(behind) => self.total(tenant, &within(profile), &of(profile)?, behind),
+        };
+        let page =
+            |profile: &ProfileId, at, there| self.page(tenant, &within(profile), &of(profile)?, at, there);
+        part_by_part(&profiles, (offset, limit), there, page)
     }
 
     /// At most `limit` devices behind the first `offset` of `total`.
@@ -309,18 +285,39 @@ impl View<'_> {
     /// `SELECT` of the keys of all that a search finds, as `which`, without an order.
     fn keys(&self, clause: &mut Clause, tenant: TenantId, search: &DeviceSearch<'_>, plan: &Plan) {
         clause.add("SELECT devices.device AS which FROM ", []);
-        let (these, others) = match search.among {
-            Some((keys, true)) => (Some(listed(keys)), None),
-            Some((keys, false)) => (None, Some(listed(keys))),
-            None => (None, None),
-        };
-        match (self.sql, &plan.trigrams) {
-            (Sql::Postgres(_), _) => clause.add("devices", []),
-            (Sql::Sqlite(_), _) if these.is_some() => clause.add(
+        self.source(clause, tenant, search, plan);
+        clause.add(" WHERE tenant = ? AND namespace = ''", [tenant.into()]);
+        if let Some(profile) = search.profile {
+            clause.add(" AND profile = ?", [profile.into()]);
+        }
+        self.among(clause, search);
+        match plan.labelled {
+            None => {}
+            Some(true) => clause.add(" AND label <> ''", []),
+            Some(false) => clause.add(" AND coalesce(label, '') = ''", []),
+        }
+        if plan.leaving > 0 {
+            self.staying(clause, tenant);
+        }
+        if let Some(text) = search.text {
+            clause.add(" AND (", []);
+            text_stands(clause, self.sql, text);
+            for profile in &plan.profiles {
+                clause.add(" OR profile = ?", [(*profile).into()]);
+            }
+            clause.add(")", []);
+        }
+    }
+
+    /// What the devices are looked for in.
+    fn source(&self, clause: &mut Clause, tenant: TenantId, search: &DeviceSearch<'_>, plan: &Plan) {
+        match (self.sql, search.among, &plan.trigrams) {
+            (Sql::Postgres(_), ..) => clause.add("devices", []),
+            (Sql::Sqlite(_), Some((keys, true)), _) => clause.add(
                 "json_each(?) AS these CROSS JOIN devices ON devices.device = these.value",
-                these.iter().map(|these| these.as_str().into()),
+                [listed(keys).as_str().into()],
             ),
-            (Sql::Sqlite(_), Some(trigrams)) if !plan.crowded => {
+            (Sql::Sqlite(_), _, Some(trigrams)) if !plan.crowded => {
                 clause.add(
                     "(SELECT rowid AS found FROM device_texts WHERE device_texts MATCH ?
                       UNION SELECT device FROM texts_due",
@@ -335,53 +332,64 @@ impl View<'_> {
                 }
                 clause.add(") AS texts CROSS JOIN devices ON devices.device = texts.found", []);
             }
-            (Sql::Sqlite(_), _) => clause.add(&format!("devices INDEXED BY {}", search.index(plan)), []),
-        }
-        clause.add(" WHERE tenant = ? AND namespace = ''", [tenant.into()]);
-        if let Some(profile) = search.profile {
-            clause.add(" AND profile = ?", [profile.into()]);
-        }
-        match (self.sql, these, others) {
-            (Sql::Postgres(_), Some(these), _) => clause.add(
-                " AND devices.device IN (SELECT k::bigint FROM json_array_elements_text(?::text::json) AS k)",
-                [these.as_str().into()],
-            ),
-            (Sql::Postgres(_), _, Some(others)) => clause.add(
-                " AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(?::text::json) AS k WHERE k::bigint = devices.device)",
-                [others.as_str().into()],
-            ),
-            (Sql::Sqlite(_), _, Some(others)) => clause.add(
-                " AND devices.device NOT IN (SELECT value FROM json_each(?))",
-                [others.as_str().into()],
-            ),
-            _ => {}
-        }
-        match plan.labelled {
-            None => {}
-            Some(true) => clause.add(" AND label <> ''", []),
-            Some(false) => clause.add(" AND coalesce(label, '') = ''", []),
-        }
-        if plan.leaving > 0 {
-            // They are few, and found by an index; the state of each device is not in it.
-            // PostgreSQL looks through a set that it cannot hash once for each device, but joins against it once.
-            let (way, which) = match self.sql {
-                Sql::Sqlite(_) => ("devices.device NOT IN (SELECT d.device", ""),
-                Sql::Postgres(_) => ("NOT EXISTS (SELECT 1", "d.device = devices.device AND "),
-            };
-            let sql = format!(
-                " AND {way} FROM devices AS d WHERE {which}d.tenant = ? AND d.namespace = '' AND d.state = ?)"
-            );
-            clause.add(&sql, [tenant.into(), LEAVING.word().into()]);
-        }
-        if let Some(text) = search.text {
-            clause.add(" AND (", []);
-            text_stands(clause, self.sql, text);
-            for profile in &plan.profiles {
-                clause.add(" OR profile = ?", [(*profile).into()]);
-            }
-            clause.add(")", []);
+            (Sql::Sqlite(_), ..) => clause.add(&format!("devices INDEXED BY {}", search.index(plan)), []),
         }
     }
+
+    /// Only these, or only others. On SQLite these are where the devices are looked for.
+    fn among(&self, clause: &mut Clause, search: &DeviceSearch<'_>) {
+        let Some((keys, wanted)) = search.among else { return };
+        let condition = match (self.sql, wanted) {
+            (Sql::Sqlite(_), true) => return,
+            (Sql::Sqlite(_), false) => "devices.device NOT IN (SELECT value FROM json_each(?))",
+            (Sql::Postgres(_), true) => {
+                "devices.device IN (SELECT k::bigint FROM json_array_elements_text(?::text::json) AS k)"
+            }
+            (Sql::Postgres(_), false) => {
+                "NOT EXISTS (SELECT 1 FROM json_array_elements_text(?::text::json) AS k
+                             WHERE k::bigint = devices.device)"
+            }
+        };
+        clause.add(&format!(" AND {condition}"), [listed(keys).as_str().into()]);
+    }
+
+    /// Only those that do not leave. Those are few, and found by an index; the state of each device is not in it.
+    fn staying(&self, clause: &mut Clause, tenant: TenantId) {
+        // PostgreSQL looks through a set that it cannot hash once for each device, but joins against it once.
+        let (way, which) = match self.sql {
+            Sql::Sqlite(_) => ("devices.device NOT IN (SELECT d.device", ""),
+            Sql::Postgres(_) => ("NOT EXISTS (SELECT 1", "d.device = devices.device AND "),
+        };
+        let sql = format!(
+            " AND {way} FROM devices AS d WHERE {which}d.tenant = ? AND d.namespace = '' AND d.state = ?)"
+        );
+        clause.add(&sql, [tenant.into(), LEAVING.word().into()]);
+    }
+}
+
+/// A page over parts that are behind one another. `there` says how many a part has: exactly, or, where it is told how
+/// far anybody looks, at most so many; `page` gives its piece.
+fn part_by_part<P>(
+    parts: &[P],
+    (offset, limit): (u64, u64),
+    there: impl Fn(&P, Option<u64>) -> Result<u64, StoreError>,
+    page: impl Fn(&P, (u64, u64), u64) -> Result<Vec<DeviceRow>, StoreError>,
+) -> Result<Vec<DeviceRow>, StoreError> {
+    let (mut rows, mut skip) = (Vec::new(), offset);
+    for part in parts {
+        let left = limit.saturating_sub(rows.len() as u64);
+        if left == 0 {
+            break;
+        }
+        let there = there(part, (skip > 0).then(|| skip.saturating_add(left)))?;
+        if skip >= there {
+            skip -= there;
+            continue;
+        }
+        rows.extend(page(part, (skip, left), there)?);
+        skip = 0;
+    }
+    Ok(rows)
 }
 
 /// Keys as a JSON array, which both databases can read as one parameter.
